@@ -1,0 +1,1 @@
+//! The ordered chain: gates, methods, verdicts, the sealed principal

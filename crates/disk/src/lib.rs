@@ -1,0 +1,1 @@
+//! Local disk, confined to its root

@@ -1,0 +1,1 @@
+//! Mailboxes as file systems: attachments are files

@@ -1,0 +1,1 @@
+//! Portreeve: the server and its command line

@@ -1,0 +1,1 @@
+//! The choke point: admission, grants, the user's file system, audit, quotas, registry

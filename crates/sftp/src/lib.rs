@@ -1,0 +1,1 @@
+//! The SSH door: an own SFTP server on russh

@@ -1,0 +1,1 @@
+//! State in a database: accounts, bans, quota use, administrators

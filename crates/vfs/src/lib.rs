@@ -1,0 +1,23 @@
+//! The storage contract of Portreeve: what every backend offers and every door consumes.
+//!
+//! - [`FileSystem`], [`ReadFile`], [`WriteFile`], [`Listing`]: the contract, shaped for random access
+//!   (SFTP), streams (FTPS), ranges (HTTPS) and slow, paged, throttled stores (mailboxes) alike.
+//! - [`Capabilities`]: what a backend can do; [`Checked`] refuses the rest before it is asked.
+//! - [`Mounts`]: several backends as one tree. [`Subtree`]: one directory of a backend as a whole one.
+//! - [`Memory`]: the reference backend, for tests.
+//! - `conformance` (feature `conformance`): the suite that every backend passes.
+//!
+//! Invariants: knows no protocol, no person, no policy. Errors are neutral kinds; each door has one
+//! exhaustive match to its own codes.
+
+mod capabilities;
+mod contract;
+mod entry;
+mod error;
+
+pub use capabilities::{Capabilities, Names, Ranges, WriteAccess};
+pub use contract::{FileSystem, Listing, OpCx, Owner, ReadFile, WriteFile};
+pub use entry::{
+    Attrs, Cursor, Entry, FileKind, Links, OpenWrite, Partial, Removal, Rename, Space, WriteMode,
+};
+pub use error::{FsError, FsErrorKind, FsResult, Retry};

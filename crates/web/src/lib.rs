@@ -1,0 +1,1 @@
+//! The HTTPS door: pages, the file API, browser sign-in
