@@ -8,6 +8,7 @@
 mod event;
 mod id;
 mod names;
+pub mod options;
 mod origin;
 mod path;
 mod secret;

@@ -1,0 +1,130 @@
+//! Methods: steps that state a fact about a credential.
+
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use portreeve_model::{GroupName, RoleName, UserName};
+
+use crate::{Attempt, CredentialKind};
+
+/// Why a method rejects, in plain words: for the trail, never for the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason(pub String);
+
+/// What kept a method from finding out, in plain words: for the trail and the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+/// What a method knows of somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The name in the method's own spelling; suffixes are removed by the resolver.
+    pub user: UserName,
+    /// What identifies the person within the method for good (a name where there is nothing better).
+    pub subject: String,
+    /// Groups of ours that the method itself assigns, the primary one first.
+    pub groups: Vec<GroupName>,
+    /// Roles of ours that the method itself assigns, the primary one first.
+    pub roles: Vec<RoleName>,
+    /// Groups in the method's own terms (a DN, an object id), to be mapped by the resolver.
+    pub external: Vec<String>,
+    /// Further facts, such as `mail`, for templates.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// One question of a challenge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The question.
+    pub text: String,
+    /// Whether the answer may be shown while it is typed.
+    pub echo: bool,
+}
+
+/// What a method wants to know before it decides.
+#[derive(Clone)]
+pub struct Challenge {
+    /// A line above the questions.
+    pub instruction: String,
+    /// The questions; none means that the person acts elsewhere and then continues.
+    pub prompts: Vec<Prompt>,
+    /// How long it waits for a human.
+    pub patience: Duration,
+    /// What the method needs to go on.
+    pub state: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Challenge")
+            .field("prompts", &self.prompts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Four facts and a question. What follows from them is the chain's business.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The credential is right.
+    Accept(Identity),
+    /// I do not know this name.
+    NotMine,
+    /// I know this name, and this is not its credential; or the account may not sign in.
+    Reject(Reason),
+    /// I need to know more.
+    Challenge(Challenge),
+    /// I could not find out.
+    Fault(Fault),
+}
+
+/// Whether a key, offered without a signature, could let somebody in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// It could.
+    Yes,
+    /// It could not, or the name is unknown: the two look and cost the same.
+    No,
+    /// I could not find out.
+    Fault(Fault),
+}
+
+/// How a live session's identity stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// As it was.
+    Valid,
+    /// Valid, with these groups, roles and claims from now on.
+    Changed(Identity),
+    /// Disabled, expired or removed.
+    Gone(Reason),
+    /// I could not find out: the session goes on.
+    Unknown(Fault),
+}
+
+/// A step that looks at credentials: local-file, application, LDAP, RADIUS, Entra ID, …
+///
+/// An unknown name costs what a wrong password costs: a method with hashes burns one either way.
+#[async_trait]
+pub trait Method: Send + Sync {
+    /// Whether it can look at such a credential at all (door, audience, kind). If not, the chain goes
+    /// on, and the trail says why.
+    fn answers(&self, attempt: &Attempt) -> bool;
+
+    /// The kinds of credential it takes from transfer users: what a door may offer.
+    fn takes(&self) -> &[CredentialKind];
+
+    /// Whether the offered key could let the name in: no signature was checked.
+    async fn knows_key(&self, _attempt: &Attempt) -> KeyAnswer {
+        KeyAnswer::No
+    }
+
+    /// Looks at the credential.
+    async fn verify(&self, attempt: &Attempt) -> Verdict;
+
+    /// Spends what [`Method::verify`] would spend on an unknown name. The chain calls it for the
+    /// methods that it did not come to, so that every refusal costs the same.
+    async fn decoy(&self, _attempt: &Attempt) {}
+
+    /// How an identity that this method accepted stands now.
+    async fn still_valid(&self, who: &Identity) -> Standing;
+}

@@ -1,0 +1,92 @@
+//! The proofs: who was verified, and who that is to us.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use portreeve_model::{GroupName, RoleName, UserName};
+
+use crate::{Audience, Identity};
+
+/// Proof that a method accepted: made only by the chain.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    pub(crate) method: Arc<str>,
+    pub(crate) audience: Audience,
+    pub(crate) identity: Identity,
+}
+
+impl Verified {
+    /// The step that accepted.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// What that step knows.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Somebody who was let in: made only by the resolver, from a [`Verified`].
+#[derive(Debug, Clone)]
+pub struct Principal(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) verified: Verified,
+    pub(crate) user: UserName,
+    pub(crate) groups: Vec<GroupName>,
+    pub(crate) roles: Vec<RoleName>,
+}
+
+impl Principal {
+    /// The name by which the person is known here, suffixes removed.
+    #[must_use]
+    pub fn user(&self) -> &UserName {
+        &self.0.user
+    }
+
+    /// The step that accepted.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.0.verified.method
+    }
+
+    /// For what the person signed in.
+    #[must_use]
+    pub fn audience(&self) -> Audience {
+        self.0.verified.audience
+    }
+
+    /// What the accepting step knows.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.0.verified.identity
+    }
+
+    /// Groups, the primary one first; empty for administrators.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupName] {
+        &self.0.groups
+    }
+
+    /// Roles, the primary one first; empty for transfer users.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleName] {
+        &self.0.roles
+    }
+
+    /// Further facts, such as `mail`, for templates.
+    #[must_use]
+    pub fn claims(&self) -> &BTreeMap<String, String> {
+        &self.0.verified.identity.claims
+    }
+
+    /// What unfinished uploads and quota belong to: the method and the person within it, so that two
+    /// realms with one name do not meet.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.0.verified.method, self.0.verified.identity.subject)
+    }
+}
