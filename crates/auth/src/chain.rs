@@ -4,7 +4,10 @@ use std::{sync::Arc, time::SystemTime};
 
 use portreeve_model::{Origin, TrailStep, UserName};
 
-use crate::{CredentialKind, Denial, Gate, Identity, Method, Principal, Standing};
+use crate::{
+    Audience, CredentialKind, Denial, Explanation, Fault, Gate, Identity, Method, Principal, Reason,
+    Standing, Verified,
+};
 
 /// What follows when a method cannot find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,22 @@ impl Chain {
         now: SystemTime,
         trail: &mut Vec<TrailStep>,
     ) -> Result<(), Denial> {
+        let asked = self.ask_gates(origin, user, now, trail).await;
+        asked.denial.map_or(Ok(()), Err)
+    }
+
+    /// Asks every gate, whatever the others say: who admitted has to learn how it went on.
+    pub(crate) async fn ask_gates(
+        &self,
+        origin: &Origin,
+        user: Option<&UserName>,
+        now: SystemTime,
+        trail: &mut Vec<TrailStep>,
+    ) -> Asked<'_> {
+        let mut asked = Asked {
+            denial: None,
+            admitted: Vec::new(),
+        };
         for step in &self.steps {
             let StepKind::Gate(gate) = &step.kind else {
                 continue;
@@ -153,37 +172,120 @@ impl Chain {
                 continue;
             }
             match gate.admit(origin, user, now).await {
-                Ok(()) => trail.push(note(step, "admit", "")),
+                Ok(()) => {
+                    trail.push(note(step, "admit", ""));
+                    asked.admitted.push(gate);
+                }
                 Err(denial) => {
                     trail.push(note(step, "deny", &denial.why));
-                    return Err(denial);
+                    asked.denial.get_or_insert(denial);
                 }
             }
         }
-        Ok(())
+        asked
     }
 
     /// How a live principal stands: asked of the method that accepted it, and of no other.
-    pub async fn standing(&self, who: &Principal) -> Standing {
+    pub async fn standing(&self, who: &Principal) -> Renewal {
         let step = self.steps.iter().find(|step| *step.name == *who.method());
-        match step.filter(|step| step.enabled).map(|step| &step.kind) {
-            Some(StepKind::Method { method, .. }) => method.still_valid(who.identity()).await,
-            _ => Standing::Gone(crate::Reason(format!(
+        let Some(StepKind::Method { method, .. }) = step.filter(|step| step.enabled).map(|step| &step.kind)
+        else {
+            return Renewal::Gone(Reason(format!(
                 "the method '{}' that let the session in is no longer in the chain",
                 who.method()
+            )));
+        };
+        match method.still_valid(who.identity(), who.audience()).await {
+            Standing::Valid => Renewal::Valid,
+            Standing::Changed(identity) if identity.subject == who.identity().subject => {
+                Renewal::Changed(Verified {
+                    method: Arc::clone(&who.0.verified.method),
+                    audience: who.audience(),
+                    identity,
+                })
+            }
+            Standing::Changed(_) => Renewal::Gone(Reason(format!(
+                "the method '{}' now knows somebody else by the name '{}'",
+                who.method(),
+                who.user()
             ))),
+            Standing::Gone(reason) => Renewal::Gone(reason),
+            Standing::Unknown(fault) => Renewal::Unknown(fault),
         }
     }
 
-    /// As `who`, with what its method knows now: the proof stays with the method that accepted.
+    /// A number that differs as soon as any method's knowledge of any account has changed: whoever
+    /// remembers a sign-in forgets it then. Compare it within one chain only.
     #[must_use]
-    pub fn renewed(&self, who: &Principal, identity: Identity) -> crate::Verified {
-        crate::Verified {
-            method: Arc::clone(&who.0.verified.method),
-            audience: who.audience(),
-            identity,
-        }
+    pub fn generation(&self) -> u64 {
+        self.steps.iter().fold(0, |sum, step| match &step.kind {
+            StepKind::Method { method, .. } => sum.wrapping_add(method.generation()),
+            StepKind::Gate(_) => sum,
+        })
     }
+
+    /// What the chain knows of a name, without any credential: for `explain`, never for a door.
+    pub async fn explain(&self, origin: &Origin, user: &UserName, audience: Audience) -> Explained {
+        let mut trail = Vec::new();
+        self.ask_gates(origin, Some(user), SystemTime::now(), &mut trail)
+            .await;
+        let mut identity = None;
+        for step in &self.steps {
+            let StepKind::Method { method, on_fault, .. } = &step.kind else {
+                continue;
+            };
+            if !step.enabled {
+                trail.push(note(step, "skipped", "disabled in the configuration"));
+                continue;
+            }
+            match method.explain(user, audience).await {
+                Explanation::Silent => {
+                    trail.push(note(step, "skipped", "says nothing without a credential"));
+                }
+                Explanation::Unknown => trail.push(note(step, "not-mine", "does not know the name")),
+                Explanation::Unavailable(fault) => {
+                    trail.push(note(step, "fault", &fault.0));
+                    if *on_fault == OnFault::Stop {
+                        break;
+                    }
+                }
+                Explanation::Known { identity: who, state } => {
+                    trail.push(note(step, "known", &state));
+                    identity = Some((Arc::clone(&step.name), who));
+                    break;
+                }
+            }
+        }
+        Explained { trail, identity }
+    }
+}
+
+/// What [`Chain::standing`] found.
+#[derive(Debug)]
+pub enum Renewal {
+    /// As it was.
+    Valid,
+    /// The same person with other groups, roles or claims: to be resolved anew.
+    Changed(Verified),
+    /// Disabled, expired, removed, or the method itself is gone: the session ends.
+    Gone(Reason),
+    /// The method could not find out: the session goes on.
+    Unknown(Fault),
+}
+
+/// What [`Chain::explain`] found.
+#[derive(Debug)]
+pub struct Explained {
+    /// What each step said, `known` among the verdicts.
+    pub trail: Vec<TrailStep>,
+    /// The first method that knows the name, with what it knows. No proof of anything.
+    pub identity: Option<(Arc<str>, Identity)>,
+}
+
+/// What the gates said.
+pub(crate) struct Asked<'a> {
+    pub(crate) denial: Option<Denial>,
+    pub(crate) admitted: Vec<&'a Arc<dyn Gate>>,
 }
 
 pub(crate) fn note(step: &Step, verdict: &'static str, why: &str) -> TrailStep {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use portreeve_model::{ConnectionId, Origin, Secret, TrailStep, UserName};
 
 use crate::{
-    Attempt, Audience, Chain, Challenge, Credential, End, KeyAnswer, OnFault, OnReject, PublicKey, Verdict,
-    Verified,
+    Attempt, Audience, Chain, Challenge, Credential, CredentialKind, End, Gate, KeyAnswer, OnFault, OnReject,
+    PublicKey, Verdict, Verified,
     chain::{Step, StepKind, note},
 };
 
@@ -38,7 +38,10 @@ pub struct Flow {
     origin: Origin,
     audience: Audience,
     pending: Option<Pending>,
+    /// Who was named with keys that let nobody in, so far.
     offered: Option<UserName>,
+    /// Whether a gate was told of a refusal on this connection.
+    counted: bool,
     trail: Vec<TrailStep>,
 }
 
@@ -53,6 +56,7 @@ impl Flow {
             audience,
             pending: None,
             offered: None,
+            counted: false,
             trail: Vec::new(),
         }
     }
@@ -67,28 +71,26 @@ impl Flow {
     pub async fn offer_key(&mut self, user: UserName, key: PublicKey) -> bool {
         self.trail.clear();
         self.pending = None;
-        let attempt = self.attempt(user.clone(), Credential::PublicKey(key));
-        self.offered = Some(user);
-        let mut trail = Vec::new();
+        let attempt = self.attempt(user, Credential::PublicKey(key));
         let chain = Arc::clone(&self.chain);
-        let admitted = chain
-            .admit(&attempt.origin, Some(&attempt.user), attempt.at, &mut trail)
+        let mut trail = Vec::new();
+        let gates = chain
+            .ask_gates(&attempt.origin, Some(&attempt.user), attempt.at, &mut trail)
             .await;
         let (mut known, mut closed) = (false, false);
-        for (step, method, on_fault, _) in methods(&chain) {
+        for (_, method, on_fault, _) in methods(&chain) {
             if !method.answers(&attempt) {
                 continue;
             }
             match method.knows_key(&attempt).await {
                 KeyAnswer::Yes => known |= !closed,
                 KeyAnswer::No => {}
-                KeyAnswer::Fault(fault) => {
-                    trail.push(note(step, "fault", &fault.0));
-                    closed |= on_fault == OnFault::Stop && !known;
-                }
+                KeyAnswer::Fault(_) => closed |= on_fault == OnFault::Stop,
             }
         }
-        admitted.is_ok() && known
+        let admitted = gates.denial.is_none();
+        self.offered.get_or_insert(attempt.user);
+        admitted && known
     }
 
     /// Tries a credential.
@@ -116,39 +118,67 @@ impl Flow {
         self.run(attempt, Some(&pending.step)).await
     }
 
-    /// The connection ended: keys that were offered and never used count once.
-    pub async fn abandon(self) {
-        if let Some(user) = &self.offered {
-            self.settle(Some(user), End::Abandoned).await;
-        }
+    /// The connection ended: keys that were offered and let nobody in count once, however many they
+    /// were, and not at all where a password was counted already.
+    pub async fn abandon(mut self) {
+        let Some(user) = self.offered.take().filter(|_| !self.counted) else {
+            return;
+        };
+        let chain = Arc::clone(&self.chain);
+        // A gate that refuses now has refused or would refuse the offers too: it is not told.
+        let gates = chain
+            .ask_gates(&self.origin, Some(&user), SystemTime::now(), &mut Vec::new())
+            .await;
+        self.settle(&gates.admitted, &user, End::Abandoned).await;
     }
 
     async fn run(&mut self, attempt: Attempt, only: Option<&Arc<str>>) -> Progress {
         let chain = Arc::clone(&self.chain);
-        let gates = chain
-            .admit(&attempt.origin, Some(&attempt.user), attempt.at, &mut self.trail)
+        let mut gates = chain
+            .ask_gates(&attempt.origin, Some(&attempt.user), attempt.at, &mut self.trail)
             .await;
-        if gates.is_err() {
-            // A denied name costs what a wrong password costs; a ban is not lengthened by it.
+        let mut progress = Progress::Refused;
+        if gates.denial.is_none() {
+            progress = self.ask_methods(&chain, &attempt, only).await;
+        } else {
+            // A denied name costs what a wrong password costs.
             for (_, method, ..) in methods(&chain) {
                 if method.answers(&attempt) {
                     method.decoy(&attempt).await;
                 }
             }
-            return Progress::Refused;
         }
-        let progress = self.ask_methods(&chain, &attempt, only).await;
-        match &progress {
-            Progress::Done(_) => {
-                self.offered = None;
-                self.settle(Some(&attempt.user), End::Accepted).await;
+        if let Progress::Done(verified) = &progress {
+            // While the method looked, other tries may have earned the address a ban; and the method
+            // may know the person by a name that is denied.
+            let mut trail = Vec::new();
+            let name = &verified.identity.user;
+            gates = chain
+                .ask_gates(&attempt.origin, Some(name), SystemTime::now(), &mut trail)
+                .await;
+            if gates.denial.is_some() {
+                self.trail.extend(trail);
+                progress = Progress::Refused;
             }
-            Progress::Refused => {
+        }
+        match (&progress, attempt.credential.kind()) {
+            (Progress::Done(_), _) => {
                 self.offered = None;
-                self.settle(Some(&attempt.user), End::Refused).await;
+                self.settle(&gates.admitted, &attempt.user, End::Accepted).await;
             }
-            Progress::Unavailable => self.settle(Some(&attempt.user), End::Faulted).await,
-            Progress::Ask(_) => {}
+            // Clients try their keys one after the other, with or without asking before: they count
+            // once, when the connection ends. Asking for `none` is how SSH clients learn what is taken.
+            (Progress::Refused, CredentialKind::PublicKey) => {
+                self.offered.get_or_insert(attempt.user);
+            }
+            (Progress::Refused, CredentialKind::Nothing) | (Progress::Ask(_), _) => {}
+            (Progress::Refused, CredentialKind::Password | CredentialKind::Reply) => {
+                self.counted = true;
+                self.settle(&gates.admitted, &attempt.user, End::Refused).await;
+            }
+            (Progress::Unavailable, _) => {
+                self.settle(&gates.admitted, &attempt.user, End::Faulted).await;
+            }
         }
         progress
     }
@@ -220,12 +250,11 @@ impl Flow {
         end.unwrap_or(Progress::Refused)
     }
 
-    async fn settle(&self, user: Option<&UserName>, end: End) {
-        for step in self.chain.steps().iter().filter(|step| step.enabled) {
-            if let StepKind::Gate(gate) = &step.kind {
-                gate.settle(self.connection, &self.origin, user, end, SystemTime::now())
-                    .await;
-            }
+    async fn settle(&self, gates: &[&Arc<dyn Gate>], user: &UserName, end: End) {
+        let now = SystemTime::now();
+        for gate in gates {
+            gate.settle(self.connection, &self.origin, Some(user), end, now)
+                .await;
         }
     }
 

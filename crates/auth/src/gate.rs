@@ -17,11 +17,12 @@ pub struct Denial {
 pub enum End {
     /// Somebody was let in.
     Accepted,
-    /// A wrong credential or an unknown name.
+    /// A wrong password or reply, an unknown name, or a name that another gate refused. Keys are not
+    /// told one by one: see [`End::Abandoned`].
     Refused,
     /// A method could not find out: nobody's fault but ours.
     Faulted,
-    /// The connection closed after keys were offered and none was taken.
+    /// The connection closed after keys were offered, however many, and nobody was let in.
     Abandoned,
 }
 
@@ -33,8 +34,9 @@ pub trait Gate: Send + Sync {
     /// judges names admits then.
     async fn admit(&self, origin: &Origin, user: Option<&UserName>, now: SystemTime) -> Result<(), Denial>;
 
-    /// Learns how it went. Not called for tries that a gate refused: a banned address does not
-    /// lengthen its own ban.
+    /// Learns how a try went on that this gate admitted. A try that another gate refused is told as
+    /// [`End::Refused`]; one that this gate refused is not told: a banned address does not lengthen its
+    /// own ban.
     async fn settle(
         &self,
         connection: ConnectionId,

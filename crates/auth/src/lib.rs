@@ -9,7 +9,9 @@
 //! only one whose identity, groups and roles count, and the triple never changes afterwards; reasons
 //! go to the trail, never to the wire.
 
+mod accounts;
 mod attempt;
+mod bans;
 mod chain;
 mod flow;
 mod gate;
@@ -17,10 +19,14 @@ mod method;
 mod principal;
 mod resolver;
 
+pub use accounts::{Account, AccountChange, AccountKey, Accounts, AccountsError, Membership};
 pub use attempt::{Attempt, Audience, Credential, CredentialKind, PublicKey};
-pub use chain::{Chain, OnFault, OnReject, Step, StepKind};
+pub use bans::{Ban, BanBook, BanBookError, BanChange, BanRecords};
+pub use chain::{Chain, Explained, OnFault, OnReject, Renewal, Step, StepKind};
 pub use flow::{Flow, Progress};
 pub use gate::{Denial, End, Gate};
-pub use method::{Challenge, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict};
+pub use method::{
+    Challenge, Explanation, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
+};
 pub use principal::{Principal, Verified};
-pub use resolver::{GroupRule, Resolver, RoleRule, StepRules};
+pub use resolver::{GroupRule, Parts, Resolver, RoleRule, StepRules};

@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use portreeve_model::{GroupName, RoleName, UserName};
 
-use crate::{Attempt, CredentialKind};
+use crate::{Attempt, Audience, CredentialKind};
 
 /// Why a method rejects, in plain words: for the trail, never for the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,24 @@ pub enum Standing {
     Unknown(Fault),
 }
 
+/// What a method tells an administrator of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explanation {
+    /// It says nothing without a credential.
+    Silent,
+    /// It does not know the name.
+    Unknown,
+    /// It knows the name.
+    Known {
+        /// What it would accept, given the right credential.
+        identity: Identity,
+        /// How the account stands, in plain words: `active`, `disabled`, `expired on 2027-01-01`.
+        state: String,
+    },
+    /// It could not find out.
+    Unavailable(Fault),
+}
+
 /// A step that looks at credentials: local-file, application, LDAP, RADIUS, Entra ID, …
 ///
 /// An unknown name costs what a wrong password costs: a method with hashes burns one either way.
@@ -125,6 +143,17 @@ pub trait Method: Send + Sync {
     /// methods that it did not come to, so that every refusal costs the same.
     async fn decoy(&self, _attempt: &Attempt) {}
 
-    /// How an identity that this method accepted stands now.
-    async fn still_valid(&self, who: &Identity) -> Standing;
+    /// How an identity that this method accepted for this audience stands now.
+    async fn still_valid(&self, who: &Identity, audience: Audience) -> Standing;
+
+    /// A number that grows whenever what the method knows of any account has changed; a method that
+    /// cannot tell says 0 for ever. It costs nothing to ask.
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    /// What it knows of a name without seeing a credential: for `explain`, never for a door.
+    async fn explain(&self, _user: &UserName, _audience: Audience) -> Explanation {
+        Explanation::Silent
+    }
 }

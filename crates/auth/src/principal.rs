@@ -87,6 +87,8 @@ impl Principal {
     /// realms with one name do not meet.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{}:{}", self.0.verified.method, self.0.verified.identity.subject)
+        // The separator is escaped: step "a:b" with subject "c" is not step "a" with subject "b:c".
+        let method = self.0.verified.method.replace('%', "%25").replace(':', "%3A");
+        format!("{method}:{}", self.0.verified.identity.subject)
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use portreeve_model::{GroupName, RoleName, UserName};
 
-use crate::{Audience, Denial, Principal, Verified, principal::Inner};
+use crate::{Audience, Denial, Identity, Principal, Verified, principal::Inner};
 
 /// A group of the configuration and the foreign names that mean it.
 #[derive(Debug, Clone)]
@@ -33,6 +33,17 @@ pub struct StepRules {
     pub base_roles: Vec<RoleName>,
     /// Suffixes of names; the first that fits is cut off.
     pub remove_username_suffix: Vec<String>,
+}
+
+/// What a person is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The name, suffixes removed.
+    pub user: UserName,
+    /// Groups, the primary one first; empty for administrators.
+    pub groups: Vec<GroupName>,
+    /// Roles, the primary one first; empty for transfer users.
+    pub roles: Vec<RoleName>,
 }
 
 /// Turns a [`Verified`] into a [`Principal`].
@@ -68,27 +79,38 @@ impl Resolver {
     /// # Errors
     /// [`Denial`] where no group (or, for administrators, no role) remains: there is no default.
     pub fn resolve(&self, verified: Verified) -> Result<Principal, Denial> {
-        let rules = self.steps.get(&verified.method);
-        let user = self.plain_name(&verified.identity.user, rules);
-        let identity = &verified.identity;
-        let (mut groups, mut roles) = (Vec::new(), Vec::new());
-        match verified.audience {
+        let parts = self.resolve_parts(&verified.method, &verified.identity, verified.audience)?;
+        Ok(Principal(Arc::new(Inner {
+            verified,
+            user: parts.user,
+            groups: parts.groups,
+            roles: parts.roles,
+        })))
+    }
+
+    /// What [`Resolver::resolve`] would make of an identity of this step: for `explain`. It proves
+    /// nothing and makes no principal.
+    ///
+    /// # Errors
+    /// As [`Resolver::resolve`].
+    pub fn resolve_parts(
+        &self,
+        step: &str,
+        identity: &Identity,
+        audience: Audience,
+    ) -> Result<Parts, Denial> {
+        let rules = self.steps.get(step);
+        let mut parts = Parts {
+            user: self.plain_name(&identity.user, rules),
+            groups: Vec::new(),
+            roles: Vec::new(),
+        };
+        match audience {
             Audience::Transfer => {
                 let base = rules.map(|r| r.base_groups.as_slice()).unwrap_or_default();
-                let mapped = self
-                    .groups
-                    .iter()
-                    .filter(|r| means(&r.external, &identity.external));
-                for group in base
-                    .iter()
-                    .chain(&identity.groups)
-                    .chain(mapped.map(|r| &r.group))
-                {
-                    if self.groups.iter().any(|rule| rule.group == *group) && !groups.contains(group) {
-                        groups.push(group.clone());
-                    }
-                }
-                if groups.is_empty() {
+                let known = self.groups.iter().map(|r| (&r.group, r.external.as_slice()));
+                parts.groups = belongs(base, &identity.groups, &known, &identity.external);
+                if parts.groups.is_empty() {
                     return Err(Denial {
                         why: format!(
                             "no group: '{}' has none that the configuration knows (of the account: {:?}; \
@@ -100,31 +122,20 @@ impl Resolver {
             }
             Audience::Admin => {
                 let base = rules.map(|r| r.base_roles.as_slice()).unwrap_or_default();
-                let mapped = self
-                    .roles
-                    .iter()
-                    .filter(|r| means(&r.external, &identity.external));
-                for role in base.iter().chain(&identity.roles).chain(mapped.map(|r| &r.role)) {
-                    if self.roles.iter().any(|rule| rule.role == *role) && !roles.contains(role) {
-                        roles.push(role.clone());
-                    }
-                }
-                if roles.is_empty() {
+                let known = self.roles.iter().map(|r| (&r.role, r.external.as_slice()));
+                parts.roles = belongs(base, &identity.roles, &known, &identity.external);
+                if parts.roles.is_empty() {
                     return Err(Denial {
                         why: format!(
-                            "no role: '{}' has none that the configuration knows",
-                            identity.user
+                            "no role: '{}' has none that the configuration knows (of the account: {:?}; \
+                             foreign: {:?})",
+                            identity.user, identity.roles, identity.external
                         ),
                     });
                 }
             }
         }
-        Ok(Principal(Arc::new(Inner {
-            verified,
-            user,
-            groups,
-            roles,
-        })))
+        Ok(parts)
     }
 
     fn plain_name(&self, user: &UserName, rules: Option<&StepRules>) -> UserName {
@@ -144,7 +155,23 @@ impl Resolver {
     }
 }
 
-fn means(ours: &[String], theirs: &[String]) -> bool {
-    let folded: Vec<String> = theirs.iter().map(|name| name.to_lowercase()).collect();
-    ours.iter().any(|name| folded.contains(&name.to_lowercase()))
+/// Base, own and mapped names in this order, each once, and only those that the configuration knows.
+fn belongs<'a, N: Clone + PartialEq + 'a>(
+    base: &[N],
+    own: &[N],
+    known: &(impl Iterator<Item = (&'a N, &'a [String])> + Clone),
+    external: &[String],
+) -> Vec<N> {
+    let external: Vec<String> = external.iter().map(|name| name.to_lowercase()).collect();
+    let mapped = known
+        .clone()
+        .filter(|(_, ours)| ours.iter().any(|name| external.contains(&name.to_lowercase())))
+        .map(|(name, _)| name);
+    let mut names: Vec<N> = Vec::new();
+    for name in base.iter().chain(own).chain(mapped) {
+        if known.clone().any(|(ours, _)| ours == name) && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
