@@ -2,8 +2,8 @@
 //!
 //! - [`FileSystem`], [`ReadFile`], [`WriteFile`], [`Listing`]: the contract, shaped for random access
 //!   (SFTP), streams (FTPS), ranges (HTTPS) and slow, paged, throttled stores (mailboxes) alike.
-//! - [`Capabilities`]: what a backend can do; [`Checked`] refuses the rest before it is asked.
-//! - [`Mounts`]: several backends as one tree. [`Subtree`]: one directory of a backend as a whole one.
+//! - [`Capabilities`]: what a backend can do; `Checked` refuses the rest before it is asked.
+//! - `Mounts`: several backends as one tree. `Subtree`: one directory of a backend as a whole one.
 //! - [`Memory`]: the reference backend, for tests.
 //! - `conformance` (feature `conformance`): the suite that every backend passes.
 //!
@@ -11,9 +11,13 @@
 //! exhaustive match to its own codes.
 
 mod capabilities;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod contract;
 mod entry;
 mod error;
+mod memory;
+mod refusal;
 
 pub use capabilities::{Capabilities, Names, Ranges, WriteAccess};
 pub use contract::{FileSystem, Listing, OpCx, Owner, ReadFile, WriteFile};
@@ -21,3 +25,4 @@ pub use entry::{
     Attrs, Cursor, Entry, FileKind, Links, OpenWrite, Partial, Removal, Rename, Space, WriteMode,
 };
 pub use error::{FsError, FsErrorKind, FsResult, Retry};
+pub use memory::Memory;

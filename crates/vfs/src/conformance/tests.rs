@@ -1,0 +1,139 @@
+//! The conformance suite over the reference backend and over every layer.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portreeve_model::VPath;
+
+use super::{Fixture, Stage};
+use crate::{Capabilities, FileSystem, Memory, Names, Ranges, WriteAccess};
+
+/// How a storage is built for one case.
+struct Built {
+    fs: Arc<dyn FileSystem>,
+    memory: Memory,
+    wrap: fn(Memory) -> Arc<dyn FileSystem>,
+    base: VPath,
+    sample: Option<(VPath, Vec<u8>)>,
+}
+
+#[async_trait]
+impl Stage for Built {
+    fn fs(&self) -> Arc<dyn FileSystem> {
+        self.fs.clone()
+    }
+
+    fn base(&self) -> VPath {
+        self.base.clone()
+    }
+
+    fn sample(&self) -> Option<(VPath, Vec<u8>)> {
+        self.sample.clone()
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn FileSystem>> {
+        Some((self.wrap)(self.memory.clone()))
+    }
+}
+
+struct Over {
+    caps: Capabilities,
+    wrap: fn(Memory) -> Arc<dyn FileSystem>,
+    base: &'static str,
+    sample: bool,
+}
+
+#[async_trait]
+impl Fixture for Over {
+    async fn stage(&self) -> Box<dyn Stage> {
+        let memory = Memory::with(self.caps.clone());
+        let sample = self.sample.then(|| {
+            let content: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
+            (VPath::parse("/folder/sample.bin").unwrap(), content)
+        });
+        if let Some((path, content)) = &sample {
+            memory.plant(path, content).unwrap();
+        }
+        Box::new(Built {
+            fs: (self.wrap)(memory.clone()),
+            memory,
+            wrap: self.wrap,
+            base: VPath::parse(self.base).unwrap(),
+            sample,
+        })
+    }
+}
+
+fn full() -> Capabilities {
+    Memory::new().capabilities().clone()
+}
+
+/// Runs the suite; `skips` is how many cases the capabilities rule out, so that none goes silently.
+async fn check(over: Over, skips: usize) {
+    let report = super::run(&over).await.unwrap();
+    assert_eq!(report.skipped.len(), skips, "{:?}", report.skipped);
+}
+
+#[tokio::test]
+async fn memory() {
+    let over = Over {
+        caps: full(),
+        wrap: |memory| Arc::new(memory),
+        base: "/",
+        sample: false,
+    };
+    check(over, 1).await;
+}
+
+#[tokio::test]
+async fn memory_with_every_ability_off_in_turn() {
+    let switches: [fn(&mut Capabilities); 15] = [
+        |c| c.names = Names::Utf8,
+        |c| c.ranges = Ranges::Sequential,
+        |c| c.write = WriteAccess::Sequential,
+        |c| c.update = false,
+        |c| c.append = false,
+        |c| c.resume = false,
+        |c| c.replace = false,
+        |c| c.remove = false,
+        |c| c.directories = false,
+        |c| c.rename = false,
+        |c| c.rename_dir = false,
+        |c| c.set_times = false,
+        |c| c.set_mode = false,
+        |c| c.copy = false,
+        |c| c.max_name = 100,
+    ];
+    for (i, switch) in switches.iter().enumerate() {
+        let mut caps = full();
+        switch(&mut caps);
+        let over = Over {
+            caps,
+            wrap: |memory| Arc::new(memory),
+            base: "/",
+            sample: false,
+        };
+        if let Err(failures) = super::run(&over).await {
+            panic!("switch {i}: {failures}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn read_only_memory() {
+    let over = Over {
+        caps: Capabilities::read_only(),
+        wrap: |memory| Arc::new(memory),
+        base: "/folder",
+        sample: true,
+    };
+    let report = super::run(&over).await.unwrap();
+    for case in [
+        "reading::sample",
+        "reading::parallel",
+        "refusals::read_only",
+        "listing::wrong_kinds",
+    ] {
+        assert!(report.passed.contains(&case), "{case}");
+    }
+}
