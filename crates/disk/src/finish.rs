@@ -1,0 +1,277 @@
+//! The ends of an upload: commit, keep, discard, and the change of its target.
+//!
+//! Invariant: content and attributes are durable before the rename, the rename is durable
+//! before the answer. Whatever fails on the way leaves the draft, and the upload open.
+
+use std::sync::atomic::Ordering;
+
+use portreeve_model::VPath;
+use portreeve_vfs::{Attrs, Entry, FileKind, FsError, FsErrorKind, FsResult, Rename};
+use rustix::{
+    fd::OwnedFd,
+    fs::{self, AtFlags, Gid, Mode, RenameFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid},
+    io::Errno,
+};
+
+use crate::{
+    draft::{self, Draft},
+    durable,
+    error::{OrFsError, refused},
+    names,
+    root::Place,
+    stat::{self, SAFE_MODE},
+    upload::{Body, Upload},
+};
+
+impl Upload {
+    /// Makes the upload visible under its name, whole and durable.
+    pub(crate) fn commit(&self) -> FsResult<Entry> {
+        let _order = self.finishing.lock();
+        self.open()?;
+        let (place, how, attrs) = {
+            let state = self.state.lock();
+            (state.place.clone(), state.how, state.attrs)
+        };
+        match &self.body {
+            Body::Draft(draft) => self.commit_draft(draft, &place, how, attrs)?,
+            Body::InPlace { file, undo } => {
+                apply(file, attrs.mode, attrs)?;
+                self.sync_file(file)?;
+                if let Some(undo) = undo {
+                    undo.finish(&place)?;
+                }
+            }
+        }
+        self.ended.store(true, Ordering::Release);
+        self.entry()
+    }
+
+    fn commit_draft(&self, draft: &Draft, place: &Place, how: Rename, attrs: Attrs) -> FsResult<()> {
+        let name = self.draft_name(draft);
+        if !draft.is_in_place(place, &name)? {
+            return Err(FsError::new(FsErrorKind::Conflict).context("the unfinished upload was removed"));
+        }
+        let old = place.stat()?;
+        let mode = match (&old, how) {
+            (Some(_), Rename::NoReplace) => return Err(FsErrorKind::Exists.into()),
+            (Some(old), Rename::Replace) => Some(inherit(&draft.file, old)?),
+            (None, _) => None,
+        };
+        let mode = attrs.mode.or(mode).unwrap_or_else(|| self.state.lock().new_mode);
+        apply(&draft.file, Some(mode), attrs)?;
+        self.sync_file(&draft.file)?;
+        rename(place, &name, place, place.name.as_bytes(), how)?;
+        if self.storage.fsync {
+            durable::names(&place.dir)?;
+        }
+        draft.release(&self.storage.live);
+        if !self.has_partial_name(draft) {
+            // What the same owner left here earlier is older than what is there now.
+            draft::forget(&self.storage.live, &self.owner, place)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was written and answers its length.
+    pub(crate) fn keep(&self) -> FsResult<u64> {
+        self.open()?;
+        if let Body::Draft(draft) = &self.body {
+            self.sync_file(&draft.file)?;
+        }
+        self.keep_as_is()
+    }
+
+    /// The same without making it durable.
+    pub(crate) fn keep_as_is(&self) -> FsResult<u64> {
+        let _order = self.finishing.lock();
+        self.open()?;
+        let Body::Draft(draft) = &self.body else {
+            return self.abandon().map(|()| 0);
+        };
+        let size = stat::of(&draft.file).or_fs()?.stx_size;
+        let place = self.state.lock().place.clone();
+        let name = self.draft_name(draft);
+        if size == 0 || draft.is_superseded() || !draft.is_in_place(&place, &name)? {
+            return self.abandon().map(|()| 0);
+        }
+        if !self.has_partial_name(draft) {
+            let partial = names::partial(&self.owner, &place.name);
+            if !draft::clear(&self.storage.live, &place, &partial)? {
+                // The same owner has a second upload of this name going: that one will be kept.
+                return self.abandon().map(|()| 0);
+            }
+            fs::renameat(&*place.dir, &name, &*place.dir, &partial).or_fs()?;
+        }
+        draft.release(&self.storage.live);
+        self.ended.store(true, Ordering::Release);
+        Ok(size)
+    }
+
+    /// Throws away what was written.
+    pub(crate) fn discard(&self) -> FsResult<()> {
+        let _order = self.finishing.lock();
+        self.open()?;
+        self.abandon()
+    }
+
+    fn abandon(&self) -> FsResult<()> {
+        let place = self.state.lock().place.clone();
+        match &self.body {
+            Body::Draft(draft) => {
+                let name = self.draft_name(draft);
+                if draft.is_in_place(&place, &name)? {
+                    fs::unlinkat(&*place.dir, &name, AtFlags::empty()).or_fs()?;
+                }
+                draft.release(&self.storage.live);
+            }
+            Body::InPlace {
+                file,
+                undo: Some(undo),
+            } => undo.roll_back(&place, file)?,
+            Body::InPlace { undo: None, .. } => {}
+        }
+        self.ended.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Changes the name that commit will give.
+    pub(crate) fn retarget(&self, to: &VPath, how: Rename) -> FsResult<()> {
+        let _order = self.finishing.lock();
+        self.open()?;
+        names::refuse_reserved(to)?;
+        let Body::Draft(draft) = &self.body else {
+            return Err(FsError::new(FsErrorKind::Busy).context("the file is being changed in place"));
+        };
+        let (target, found) = self.storage.root.resolve(to)?;
+        match (&found, how) {
+            (Some(_), Rename::NoReplace) => return Err(FsErrorKind::Exists.into()),
+            (Some(found), Rename::Replace) => replaceable(found)?,
+            (None, _) => {}
+        }
+        let place = self.state.lock().place.clone();
+        let name = self.draft_name(draft);
+        if !draft.is_in_place(&place, &name)? {
+            return Err(FsError::new(FsErrorKind::Conflict).context("the unfinished upload was removed"));
+        }
+        let own_name = names::unique(&self.owner, &target.name)?;
+        rename(&place, &name, &target, &own_name, Rename::NoReplace)?;
+        let mut state = self.state.lock();
+        state.place = target;
+        state.how = how;
+        state.own_name = Some(own_name);
+        Ok(())
+    }
+
+    fn draft_name(&self, draft: &Draft) -> Vec<u8> {
+        self.state
+            .lock()
+            .own_name
+            .clone()
+            .unwrap_or_else(|| draft.name.clone())
+    }
+
+    fn has_partial_name(&self, draft: &Draft) -> bool {
+        draft.partial_name && self.state.lock().own_name.is_none()
+    }
+
+    fn sync_file(&self, file: &OwnedFd) -> FsResult<()> {
+        if self.storage.fsync {
+            fs::fsync(file).or_fs()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether an upload may replace what was found.
+pub(crate) fn replaceable(found: &Statx) -> FsResult<()> {
+    match stat::kind(found) {
+        FileKind::File | FileKind::Symlink => Ok(()),
+        FileKind::Dir => Err(FsErrorKind::IsDir.into()),
+        FileKind::Other => Err(refused("it is neither a file nor a directory")),
+    }
+}
+
+/// Gives `file` the owner of the file that it replaces, as far as this process may, and answers the
+/// mode to give it (V7).
+fn inherit(file: &OwnedFd, old: &Statx) -> FsResult<u32> {
+    replaceable(old)?;
+    let new = stat::of(file).or_fs()?;
+    let owner = (old.stx_uid != new.stx_uid).then(|| Uid::from_raw(old.stx_uid));
+    let group = (old.stx_gid != new.stx_gid).then(|| Gid::from_raw(old.stx_gid));
+    if owner.is_some() || group.is_some() {
+        // A server without CAP_CHOWN may still hand it to a group that it belongs to.
+        match fs::fchown(file, owner, group) {
+            Err(Errno::PERM) if group.is_some() => drop(fs::fchown(file, None, group)),
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno).or_fs(),
+        }
+    }
+    Ok(u32::from(old.stx_mode) & SAFE_MODE)
+}
+
+/// Sets mode, then times: the last that happens to the file before it is visible.
+pub(crate) fn apply(file: &OwnedFd, mode: Option<u32>, attrs: Attrs) -> FsResult<()> {
+    if let Some(mode) = mode {
+        fs::fchmod(file, Mode::from_raw_mode(mode & SAFE_MODE)).or_fs()?;
+    }
+    if attrs.modified.is_some() || attrs.accessed.is_some() {
+        fs::futimens(file, &timestamps(attrs)).or_fs()?;
+    }
+    Ok(())
+}
+
+/// The times of `attrs` as the kernel takes them.
+pub(crate) fn timestamps(attrs: Attrs) -> Timestamps {
+    let spec = |stamp: Option<portreeve_model::Timestamp>| match stamp {
+        Some(stamp) => Timespec {
+            tv_sec: stamp.seconds,
+            tv_nsec: stamp.nanos.into(),
+        },
+        None => Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+    };
+    Timestamps {
+        last_access: spec(attrs.accessed),
+        last_modification: spec(attrs.modified),
+    }
+}
+
+/// Renames within or between open directories.
+pub(crate) fn rename(
+    from: &Place,
+    from_name: &[u8],
+    to: &Place,
+    to_name: &[u8],
+    how: Rename,
+) -> FsResult<()> {
+    let done = match how {
+        Rename::Replace => fs::renameat(&*from.dir, from_name, &*to.dir, to_name),
+        Rename::NoReplace => {
+            let flags = RenameFlags::NOREPLACE;
+            match fs::renameat_with(&*from.dir, from_name, &*to.dir, to_name, flags) {
+                Err(Errno::INVAL | Errno::NOSYS) => link_over(from, from_name, to, to_name),
+                done => done,
+            }
+        }
+    };
+    done.map_err(|errno| match errno {
+        Errno::INVAL => refused("a directory cannot be moved into itself"),
+        other => crate::error::fs_error(other),
+    })
+}
+
+/// For file systems without RENAME_NOREPLACE (some network ones): a hard link never replaces. A
+/// directory cannot be linked; there only the look before remains.
+fn link_over(from: &Place, from_name: &[u8], to: &Place, to_name: &[u8]) -> Result<(), Errno> {
+    match fs::linkat(&*from.dir, from_name, &*to.dir, to_name, AtFlags::empty()) {
+        Ok(()) => fs::unlinkat(&*from.dir, from_name, AtFlags::empty()),
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => match stat::at(&*to.dir, to_name)? {
+            Some(_) => Err(Errno::EXIST),
+            None => fs::renameat(&*from.dir, from_name, &*to.dir, to_name),
+        },
+        Err(errno) => Err(errno),
+    }
+}

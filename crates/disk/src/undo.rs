@@ -1,0 +1,141 @@
+//! The crash rule for appending in place (V6): the old length is written down first, and cut back to
+//! when the upload did not finish.
+//!
+//! Invariant: the journal is durable before the first byte is appended, and removed only after the
+//! file is durable. A journal without a lock is left by a crash.
+
+use portreeve_model::Name;
+use portreeve_vfs::{FsError, FsErrorKind, FsResult, Retry};
+use rustix::{
+    fd::OwnedFd,
+    fs::{self, AtFlags, FlockOperation, Mode, OFlags},
+    io::{self, Errno},
+};
+
+use crate::{durable, error::OrFsError, names, root::Place, stat};
+
+/// Inode and length, as eight bytes each, then the name.
+const HEAD: usize = 16;
+
+/// The written-down length of a file that is being appended to.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    journal: OwnedFd,
+    name: Vec<u8>,
+    len: u64,
+}
+
+impl Undo {
+    /// Writes down that the open `file` at `place` has `len` bytes.
+    pub(crate) fn begin(place: &Place, file: &OwnedFd, len: u64, durable: bool) -> FsResult<Self> {
+        let name = names::undo(&place.name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let journal = fs::openat(&*place.dir, &name, flags, Mode::RUSR | Mode::WUSR).or_fs()?;
+        match fs::flock(&journal, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Err(busy()),
+            Err(errno) => return Err(errno).or_fs(),
+        }
+        let inode = stat::of(file).or_fs()?.stx_ino;
+        let mut text = Vec::with_capacity(HEAD + place.name.as_bytes().len());
+        text.extend_from_slice(&inode.to_le_bytes());
+        text.extend_from_slice(&len.to_le_bytes());
+        text.extend_from_slice(place.name.as_bytes());
+        fs::ftruncate(&journal, 0).or_fs()?;
+        if io::pwrite(&journal, &text, 0).or_fs()? != text.len() {
+            return Err(FsErrorKind::NoSpace.into());
+        }
+        if durable {
+            fs::fsync(&journal).or_fs()?;
+            durable::names(&place.dir)?;
+        }
+        Ok(Self { journal, name, len })
+    }
+
+    /// The append is done and durable: the old length is of no more use.
+    pub(crate) fn finish(&self, place: &Place) -> FsResult<()> {
+        match fs::unlinkat(&*place.dir, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).or_fs(),
+        }
+        let _ = fs::flock(&self.journal, FlockOperation::Unlock);
+        Ok(())
+    }
+
+    /// Cuts `file` back.
+    pub(crate) fn roll_back(&self, place: &Place, file: &OwnedFd) -> FsResult<()> {
+        fs::ftruncate(file, self.len).or_fs()?;
+        self.finish(place)
+    }
+}
+
+/// Cuts the file at `place` back where a crash left a journal for it. A live append is `Busy` for
+/// writers, of no concern to readers.
+pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<()> {
+    let journal = names::undo(&place.name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match fs::openat(&*place.dir, &journal, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno).or_fs(),
+    };
+    match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::AGAIN) if for_writing => return Err(busy()),
+        Err(Errno::AGAIN) => return Ok(()),
+        Err(errno) => return Err(errno).or_fs(),
+    }
+    if let Some((inode, len, name)) = read(&file)?
+        && name == place.name
+    {
+        cut(place, inode, len)?;
+    }
+    match fs::unlinkat(&*place.dir, &journal, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).or_fs(),
+    }
+}
+
+/// The name that a journal speaks of; none where a crash left it empty.
+pub(crate) fn target(journal: &OwnedFd) -> FsResult<Option<Name>> {
+    Ok(read(journal)?.map(|(_, _, name)| name))
+}
+
+fn cut(place: &Place, inode: u64, len: u64) -> FsResult<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let target = match fs::openat(&*place.dir, place.name.as_bytes(), flags, Mode::empty()) {
+        Ok(target) => target,
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
+        Err(errno) => return Err(errno).or_fs(),
+    };
+    let found = stat::of(&target).or_fs()?;
+    // Another inode is another file: it was replaced since, as a whole.
+    if found.stx_ino == inode && found.stx_size > len {
+        tracing::warn!(
+            bytes = found.stx_size - len,
+            "cut back an append that a crash broke off"
+        );
+        fs::ftruncate(&target, len).or_fs()?;
+        fs::fsync(&target).or_fs()?;
+    }
+    Ok(())
+}
+
+fn read(journal: &OwnedFd) -> FsResult<Option<(u64, u64, Name)>> {
+    let mut text = Vec::with_capacity(HEAD + 255);
+    io::pread(journal, rustix::buffer::spare_capacity(&mut text), 0).or_fs()?;
+    let Some((inode, rest)) = text.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let Some((len, name)) = rest.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let name = Name::new(name).ok();
+    Ok(name.map(|name| (u64::from_le_bytes(*inode), u64::from_le_bytes(*len), name)))
+}
+
+fn busy() -> FsError {
+    FsError::new(FsErrorKind::Busy)
+        .context("somebody else is appending to this file")
+        .retry_advice(Retry::Soon)
+}
