@@ -226,3 +226,28 @@ impl FileSystem for Disk {
         self.quick(move |storage| storage.read_link(&path)).await
     }
 }
+
+#[cfg(test)]
+impl Disk {
+    fn changed(&self, change: impl FnOnce(&mut Storage)) -> Self {
+        let mut storage = Storage::clone(&self.storage);
+        change(&mut storage);
+        Self {
+            storage: Arc::new(storage),
+            capabilities: self.capabilities.clone(),
+        }
+    }
+
+    /// As on a file system that may hang.
+    pub(crate) fn as_if_remote(&self) -> Self {
+        self.changed(|storage| {
+            storage.hop = Hop::Remote;
+            storage.device = (u32::MAX, u32::MAX);
+        })
+    }
+
+    /// As on a kernel or in a sandbox without openat2.
+    pub(crate) fn as_if_without_openat2(&self) -> Self {
+        self.changed(|storage| storage.root.forget_openat2())
+    }
+}

@@ -139,6 +139,12 @@ impl Draft {
         self.superseded.load(Ordering::Relaxed)
     }
 
+    /// The client has sent everything, though it cannot have its name: that is worth keeping, whatever
+    /// was committed meanwhile.
+    pub(crate) fn mark_complete(&self) {
+        self.superseded.store(false, Ordering::Relaxed);
+    }
+
     /// Gives the lock back: from now on it is a partial, or nobody's.
     pub(crate) fn release(&self, live: &Live) {
         live.0.lock().remove(&self.id);

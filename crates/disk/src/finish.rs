@@ -47,6 +47,7 @@ impl Upload {
     }
 
     fn commit_draft(&self, draft: &Draft, place: &Place, how: Rename, attrs: Attrs) -> FsResult<()> {
+        draft.mark_complete();
         let name = self.draft_name(draft);
         if !draft.is_in_place(place, &name)? {
             return Err(FsError::new(FsErrorKind::Conflict).context("the unfinished upload was removed"));

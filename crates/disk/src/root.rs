@@ -27,6 +27,7 @@ const MAX_RACES: usize = 64;
 
 /// The open root.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Root {
     fd: Arc<OwnedFd>,
     follow: bool,
@@ -75,6 +76,11 @@ impl Root {
     /// Opens what is at `path`.
     pub(crate) fn open(&self, path: &VPath, flags: OFlags) -> FsResult<OwnedFd> {
         self.open_raw(relative(path), flags).map_err(lookup_error)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_openat2(&mut self) {
+        self.openat2 = false;
     }
 
     /// The directory of `path` and the last component, which is not looked at. `path` must not be `/`.

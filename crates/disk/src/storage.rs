@@ -28,6 +28,7 @@ use crate::{
     read::{self, OpenFile},
     root::{Place, Root},
     stat::{self, SAFE_MODE},
+    sweep,
     undo::{self, Undo},
     upload::{Body, Upload},
 };
@@ -36,6 +37,7 @@ use crate::{
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// The storage.
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Storage {
     pub(crate) root: Root,
     pub(crate) hop: Hop,
@@ -125,6 +127,9 @@ impl Storage {
         how: &OpenWrite,
     ) -> FsResult<Arc<Upload>> {
         names::refuse_reserved(path)?;
+        if path.is_root() {
+            return Err(FsErrorKind::IsDir.into());
+        }
         let (place, found) = self.root.resolve(path)?;
         if let Some(found) = &found {
             replaceable(found)?;
@@ -153,7 +158,16 @@ impl Storage {
             WriteMode::CreateNew => Rename::NoReplace,
             _ => Rename::Replace,
         };
-        let upload = Upload::new(Arc::clone(self), cx.owner.clone(), place, rename, body, how.attrs);
+        let appends = matches!(how.mode, WriteMode::Append { .. });
+        let upload = Upload::new(
+            Arc::clone(self),
+            cx.owner.clone(),
+            place,
+            rename,
+            body,
+            how.attrs,
+            appends,
+        );
         if let Some(size) = how.attrs.size {
             fs::ftruncate(upload.file(), size).or_fs()?;
         }
@@ -260,7 +274,7 @@ impl Storage {
             },
             Removal::Dir => match fs::unlinkat(&*place.dir, name, AtFlags::REMOVEDIR) {
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
-                    crate::sweep::dead_partials(self, path)?;
+                    sweep::empty_dir(self, &place)?;
                     fs::unlinkat(&*place.dir, name, AtFlags::REMOVEDIR).map_err(|errno| match errno {
                         Errno::EXIST => FsErrorKind::NotEmpty.into(),
                         other => fs_error(other),
@@ -378,6 +392,7 @@ impl Storage {
             how,
             Body::Draft(draft),
             mode,
+            false,
         ));
         if !bytes_copy::by_reference(&source, upload.file()) {
             let copied = bytes_copy::by_value(&source, upload.file(), size, || !cx.cancel.is_cancelled());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portreeve_model::{Name, VPath};
-use portreeve_vfs::FsResult;
+use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 use rustix::{
     fd::OwnedFd,
     fs::{self, Dir, FileType, Mode, OFlags},
@@ -41,9 +41,33 @@ pub(crate) fn everything(storage: &Storage) -> Swept {
     swept
 }
 
-/// Removes the dead partials of one directory.
-pub(crate) fn dead_partials(storage: &Storage, path: &VPath) -> FsResult<()> {
-    directory(storage, path, &mut Vec::new(), &mut Swept::default())
+/// Empties a directory that holds nothing but unfinished uploads: nobody can go on with them once it is
+/// gone. Where anything else is in it, or an upload is going on, nothing is touched.
+pub(crate) fn empty_dir(storage: &Storage, place: &Place) -> FsResult<()> {
+    let open = fs::openat(&*place.dir, place.name.as_bytes(), DIR, Mode::empty()).or_fs()?;
+    let dir = Arc::new(open);
+    let mut ours = Vec::new();
+    let mut entries = Dir::read_from(&*dir).or_fs()?;
+    while let Some(entry) = entries.read() {
+        let entry = entry.or_fs()?;
+        match Name::new(entry.file_name().to_bytes()) {
+            Err(_) => {} // "." and ".."
+            Ok(name) if names::is_partial(name.as_bytes()) => ours.push(name),
+            Ok(_) => return Err(FsErrorKind::NotEmpty.into()),
+        }
+    }
+    for name in ours {
+        let place = Place {
+            dir: Arc::clone(&dir),
+            name,
+        };
+        if !draft::clear(&storage.live, &place, place.name.as_bytes())? {
+            return Err(
+                FsError::new(FsErrorKind::NotEmpty).context("an upload into the directory is going on")
+            );
+        }
+    }
+    Ok(())
 }
 
 fn directory(storage: &Storage, path: &VPath, below: &mut Vec<VPath>, swept: &mut Swept) -> FsResult<()> {

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 use crate::{Disk, Options};
 
+mod conformance;
+
 pub(crate) fn cx(owner: &str) -> OpCx {
     OpCx::new(SessionId::fresh(), Owner(owner.into()), Default::default())
 }

@@ -43,6 +43,8 @@ pub(crate) struct Upload {
     pub(crate) state: Mutex<State>,
     pub(crate) ended: AtomicBool,
     pub(crate) finishing: Mutex<()>,
+    /// Every write goes to the end, whatever its offset.
+    appends: bool,
     appending: Mutex<()>,
 }
 
@@ -74,6 +76,7 @@ impl Upload {
         how: Rename,
         body: Body,
         attrs: Attrs,
+        appends: bool,
     ) -> Self {
         let own_name = match &body {
             Body::Draft(draft) if !draft.partial_name => Some(draft.name.clone()),
@@ -98,6 +101,7 @@ impl Upload {
             }),
             ended: AtomicBool::new(false),
             finishing: Mutex::new(()),
+            appends,
             appending: Mutex::new(()),
         }
     }
@@ -117,14 +121,18 @@ impl Upload {
     }
 
     fn write_at(&self, at: u64, data: &mut [Bytes]) -> FsResult<u64> {
+        if self.appends {
+            return self.append(data);
+        }
         self.open()?;
         write_all(self.file(), at, data)
     }
 
     fn append(&self, data: &mut [Bytes]) -> FsResult<u64> {
         let _order = self.appending.lock();
+        self.open()?;
         let end = stat::of(self.file()).or_fs()?.stx_size;
-        self.write_at(end, data)
+        write_all(self.file(), end, data)
     }
 
     fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
