@@ -34,7 +34,7 @@ impl Membership {
 /// A public key of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountKey {
-    /// `SHA256:…`, as `AuthorizedKey::fingerprint` gives it: unique within the account, and
+    /// `SHA256:…`, as [`crate::AuthorizedKey::fingerprint`] gives it: unique within the account, and
     /// the name by which a key is removed.
     pub fingerprint: String,
     /// The key in the form of `authorized_keys`, options included (sshd(8), AUTHORIZED_KEYS FILE FORMAT).

@@ -13,20 +13,30 @@ mod accounts;
 mod attempt;
 mod bans;
 mod chain;
+mod clock;
 mod flow;
 mod gate;
+mod hasher;
+mod ip_time_ban;
 mod method;
+mod option_error;
 mod principal;
 mod resolver;
+mod ssh_keys;
 
 pub use accounts::{Account, AccountChange, AccountKey, Accounts, AccountsError, Membership};
 pub use attempt::{Attempt, Audience, Credential, CredentialKind, PublicKey};
 pub use bans::{Ban, BanBook, BanBookError, BanChange, BanRecords};
 pub use chain::{Chain, Explained, OnFault, OnReject, Renewal, Step, StepKind};
+pub use clock::{Clock, MachineClock};
 pub use flow::{Flow, Progress};
 pub use gate::{Denial, End, Gate};
+pub use hasher::{Check, HashCost, HashError, Hasher, MAX_PASSWORD, StoredHash, hash_password};
+pub use ip_time_ban::{BanList, BannedSource, IpTimeBan, IpTimeBanOptions, MAX_BAN};
 pub use method::{
     Challenge, Explanation, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
 };
+pub use option_error::OptionError;
 pub use principal::{Principal, Verified};
 pub use resolver::{GroupRule, Parts, Resolver, RoleRule, StepRules};
+pub use ssh_keys::{AuthorizedKey, KeyLineError, KeyRules};

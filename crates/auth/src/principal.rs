@@ -83,6 +83,12 @@ impl Principal {
         &self.0.verified.identity.claims
     }
 
+    /// The proof it was made from: to be resolved anew when groups or roles have changed meaning.
+    #[must_use]
+    pub fn proof(&self) -> Verified {
+        self.0.verified.clone()
+    }
+
     /// What unfinished uploads and quota belong to: the method and the person within it, so that two
     /// realms with one name do not meet.
     #[must_use]
