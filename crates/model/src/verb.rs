@@ -12,9 +12,9 @@ pub enum Verb {
     Read,
     /// Make a file that was not there.
     Create,
-    /// Replace a file's content.
+    /// Replace a file's content, wholly or in part.
     Overwrite,
-    /// Add to a file's end, or change it in place.
+    /// Add to a file's end.
     Append,
     /// Shorten a file.
     Truncate,

@@ -1,0 +1,168 @@
+//! An event as one line of JSON: fixed names, values escaped, no byte below 0x20.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portreeve_model::{Act, Event, Outcome, TrailStep, Transfer, VPath};
+use serde_json::{Map, Value, json};
+
+/// The event as a JSON object in one line.
+pub(super) fn line(event: &Event) -> String {
+    let mut map = Map::new();
+    map.insert("at".into(), rfc3339(event.at).into());
+    map.insert("act".into(), event.act.name().into());
+    let (outcome, why) = match &event.outcome {
+        Outcome::Ok => ("ok", None),
+        Outcome::Refused(why) => ("refused", Some(why)),
+        Outcome::Failed(why) => ("failed", Some(why)),
+    };
+    map.insert("outcome".into(), outcome.into());
+    put(&mut map, "why", why.map(|why| why.as_str().into()));
+    put(&mut map, "user", event.user.as_deref().map(Value::from));
+    if let Some(origin) = &event.origin {
+        map.insert("door".into(), origin.door.name().into());
+        map.insert("listener".into(), (*origin.listener).into());
+        map.insert("peer".into(), origin.peer.to_string().into());
+    }
+    put(&mut map, "session", event.session.map(|id| id.to_string().into()));
+    put(
+        &mut map,
+        "connection",
+        event.connection.map(|id| id.to_string().into()),
+    );
+    act(&mut map, &event.act);
+    map.insert("ms".into(), (event.took.as_micros() as f64 / 1000.0).into());
+    Value::Object(map).to_string()
+}
+
+fn put(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        map.insert(key.into(), value);
+    }
+}
+
+fn act(map: &mut Map<String, Value>, act: &Act) {
+    match act {
+        Act::Knock | Act::Start | Act::Stop => {}
+        Act::Login { trail, method } => {
+            put(map, "method", method.as_deref().map(Value::from));
+            map.insert("trail".into(), trail.iter().map(step).collect());
+        }
+        Act::Logout { reason } => put(map, "reason", Some((*reason).into())),
+        Act::List(path)
+        | Act::Stat(path)
+        | Act::RemoveFile(path)
+        | Act::RemoveDir(path)
+        | Act::MakeDir(path)
+        | Act::SetAttrs(path) => named(map, "path", path),
+        Act::Download(passed) | Act::Upload(passed) => transfer(map, passed),
+        Act::Rename { from, to } | Act::Copy { from, to } => {
+            named(map, "path", from);
+            named(map, "to", to);
+        }
+        Act::Link { path, target } => {
+            named(map, "path", path);
+            map.insert("target".into(), String::from_utf8_lossy(target).into());
+        }
+        Act::Reload { generation } => put(map, "generation", Some((*generation).into())),
+        Act::Admin { change } => put(map, "change", Some(change.as_str().into())),
+    }
+}
+
+fn transfer(map: &mut Map<String, Value>, passed: &Transfer) {
+    named(map, "path", &passed.path);
+    map.insert("bytes".into(), passed.bytes.into());
+    put(map, "size", passed.size.map(Value::from));
+    put(map, "digest", passed.digest.as_deref().map(Value::from));
+    put(map, "kept", passed.kept.map(Value::from));
+}
+
+/// A path as text; where it is not UTF-8, lossy, with the exact bytes in hex beside it.
+fn named(map: &mut Map<String, Value>, key: &str, path: &VPath) {
+    match path.as_str() {
+        Some(text) => map.insert(key.into(), text.into()),
+        None => {
+            map.insert(format!("{key}_hex"), crate::digest::hex(path.as_bytes()).into());
+            map.insert(key.into(), path.to_string().into())
+        }
+    };
+}
+
+fn step(step: &TrailStep) -> Value {
+    if step.why.is_empty() {
+        return json!({ "step": step.step, "verdict": step.verdict });
+    }
+    json!({ "step": step.step, "verdict": step.verdict, "why": step.why })
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(super) fn rfc3339(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(i64::try_from(days).unwrap_or(0));
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis()
+    )
+}
+
+/// Year, month and day of a count of days since 1970-01-01, by the 400-year cycle of the Gregorian
+/// calendar (146,097 days), years counted from March so that the leap day comes last.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let (era, in_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_event_is_one_line_whatever_the_name() {
+        let path = VPath::parse(b"/a\nb\x1b[31m\xff\"").unwrap();
+        let event = Event {
+            at: UNIX_EPOCH + Duration::from_millis(1_709_164_800_123),
+            connection: None,
+            session: None,
+            origin: None,
+            user: Some("o'brien\r\n{\"act\":\"forged\"}".into()),
+            act: Act::RemoveFile(path),
+            outcome: Outcome::Refused("no".into()),
+            took: Duration::from_micros(1500),
+        };
+        let line = line(&event);
+        assert!(line.bytes().all(|b| b >= 0x20), "{line:?}");
+        let back: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back["act"], "remove-file");
+        assert_eq!(back["at"], "2024-02-29T00:00:00.123Z");
+        assert_eq!(back["path_hex"], "2f610a621b5b33316dff22");
+        assert_eq!(back["ms"], 1.5);
+    }
+
+    #[test]
+    fn dates() {
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (11_016, (2000, 2, 29)),
+            (19_782, (2024, 2, 29)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(days), date, "{days}");
+        }
+    }
+}

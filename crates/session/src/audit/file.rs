@@ -1,0 +1,163 @@
+//! A file of records, each bound to the one before it: `"prev"` is the BLAKE3 hash of the former
+//! line, across rotations and restarts, so that a changed or missing line shows.
+
+use std::{
+    fs,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// What `prev` says in the very first record.
+pub(super) const GENESIS: &str = "genesis";
+
+pub(super) struct File {
+    path: PathBuf,
+    file: fs::File,
+    len: u64,
+    prev: String,
+    rotate_at: u64,
+    keep: u32,
+}
+
+/// The hash that binds the next line to `line`.
+pub(super) fn bind(line: &[u8]) -> String {
+    let hash = blake3::hash(line);
+    hash.to_hex().chars().take(32).collect()
+}
+
+impl File {
+    pub(super) fn open(path: &Path, rotate_at: u64, keep: u32) -> io::Result<Self> {
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let len = file.metadata()?.len();
+        let last = last_line(&mut file, len)?;
+        let prev = match &last {
+            Some((line, _)) => bind(line),
+            None => predecessor(path)?,
+        };
+        let mut this = Self {
+            path: path.to_owned(),
+            file,
+            len,
+            prev,
+            rotate_at,
+            keep,
+        };
+        if last.is_some_and(|(_, whole)| !whole) {
+            // The process died within a write: end the torn line, so that it stays one line.
+            this.file.write_all(b"\n")?;
+            this.len += 1;
+        }
+        Ok(this)
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let at = |n: u32| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{n}"));
+            PathBuf::from(name)
+        };
+        if self.keep == 0 {
+            fs::remove_file(&self.path)?;
+        }
+        for n in (1..self.keep).rev() {
+            match fs::rename(at(n), at(n + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.keep > 0 {
+            fs::rename(&self.path, at(1))?;
+        }
+        self.reopen()
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.path)?;
+        self.len = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    /// Whether somebody else rotated or removed the file.
+    fn moved(&self) -> bool {
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(ours)) => (there.dev(), there.ino()) != (ours.dev(), ours.ino()),
+            _ => true,
+        }
+    }
+}
+
+impl super::Sink for File {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        if self.len >= self.rotate_at {
+            if self.moved() {
+                self.reopen()?
+            } else {
+                self.rotate()?
+            }
+        }
+        let bound = format!(
+            "{{\"prev\":\"{}\",{}\n",
+            self.prev,
+            line.strip_prefix('{').unwrap_or(line)
+        );
+        let bytes = bound.as_bytes();
+        if let Err(error) = self.file.write_all(bytes) {
+            // A part may have been written (disk full): take it back, so that no torn line stays.
+            let _ = self.file.set_len(self.len);
+            if self.moved() {
+                self.reopen()?;
+            }
+            return Err(error);
+        }
+        self.len += bytes.len() as u64;
+        self.prev = bind(bound.trim_end().as_bytes());
+        Ok(())
+    }
+}
+
+/// The hash of the last line of the newest rotated file, where there is one.
+fn predecessor(path: &Path) -> io::Result<String> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    match fs::File::open(PathBuf::from(name)) {
+        Ok(mut file) => {
+            let len = file.metadata()?.len();
+            Ok(last_line(&mut file, len)?.map_or_else(|| GENESIS.to_owned(), |(line, _)| bind(&line)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(GENESIS.to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last line without its end, and whether it had one.
+fn last_line(file: &mut fs::File, len: u64) -> io::Result<Option<(Vec<u8>, bool)>> {
+    let mut window = 64 * 1024;
+    loop {
+        let from = len.saturating_sub(window);
+        file.seek(SeekFrom::Start(from))?;
+        let mut tail = Vec::new();
+        file.take(window).read_to_end(&mut tail)?;
+        let whole = tail.last() == Some(&b'\n');
+        if whole {
+            tail.pop();
+        }
+        if tail.is_empty() {
+            return Ok(None);
+        }
+        match tail.iter().rposition(|b| *b == b'\n') {
+            Some(at) => return Ok(Some((tail.split_off(at + 1), whole))),
+            None if from == 0 => return Ok(Some((tail, whole))),
+            None => window *= 8,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Verifying an audit file: every line bound to the one before it.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::Path,
+};
+
+use super::file::{GENESIS, bind};
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The line, from 1.
+    pub line: u64,
+    /// What is wrong, in plain words.
+    pub what: String,
+}
+
+/// Reads an audit file and answers how many records it holds, and every line that does not fit. The
+/// first line may continue a rotated file: `after` is that file's last line, where it is known.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<(u64, Vec<Finding>)> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let (mut findings, mut count, mut number) = (Vec::new(), 0, 0);
+    let mut expected = after.map(bind);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if reader.read_until(b'\n', &mut line)? == 0 {
+            return Ok((count, findings));
+        }
+        number += 1;
+        let whole = line.last() == Some(&b'\n');
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let finding = |what: &str| Finding {
+            line: number,
+            what: what.to_owned(),
+        };
+        let record: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+        match record
+            .as_ref()
+            .and_then(|record| record.get("prev"))
+            .and_then(|prev| prev.as_str())
+        {
+            None if whole => findings.push(finding(
+                "torn: it is no whole record (the server died while writing it)",
+            )),
+            None => findings.push(finding(
+                "torn: it has no end (the server died while writing it, or writes it now)",
+            )),
+            Some(prev) => {
+                count += 1;
+                match &expected {
+                    Some(expected) if prev != expected => {
+                        findings.push(finding("broken: it does not follow the line before it: one of the two was changed, or lines are missing between them"));
+                    }
+                    None if number == 1 && prev != GENESIS && after.is_none() => {}
+                    _ => {}
+                }
+            }
+        }
+        expected = Some(bind(text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::audit::{Sink, file};
+
+    fn write(path: &Path, lines: &[&str]) {
+        let mut sink = file::File::open(path, 1 << 20, 3).unwrap();
+        for line in lines {
+            sink.write(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_changed_a_missing_and_a_torn_line_show() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        write(&path, &["{\"a\":1}", "{\"a\":2}"]);
+        write(&path, &["{\"a\":3}", "{\"a\":4}"]);
+        assert_eq!(verify(&path, None).unwrap(), (4, vec![]));
+
+        let good = fs::read_to_string(&path).unwrap();
+        fs::write(&path, good.replace("\"a\":2", "\"a\":9")).unwrap();
+        assert_eq!(
+            verify(&path, None)
+                .unwrap()
+                .1
+                .iter()
+                .map(|f| f.line)
+                .collect::<Vec<_>>(),
+            [3]
+        );
+
+        let without: String = good
+            .lines()
+            .enumerate()
+            .filter(|(n, _)| *n != 1)
+            .map(|(_, l)| format!("{l}\n"))
+            .collect();
+        fs::write(&path, without).unwrap();
+        assert_eq!(
+            verify(&path, None)
+                .unwrap()
+                .1
+                .iter()
+                .map(|f| f.line)
+                .collect::<Vec<_>>(),
+            [2]
+        );
+
+        fs::write(&path, &good.as_bytes()[..good.len() - 5]).unwrap();
+        write(&path, &["{\"a\":5}"]);
+        let (count, findings) = verify(&path, None).unwrap();
+        assert_eq!((count, findings.len()), (4, 1));
+        assert!(findings[0].what.starts_with("torn"), "{findings:?}");
+    }
+
+    #[test]
+    fn rotation_keeps_the_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let mut sink = file::File::open(&path, 100, 2).unwrap();
+        for n in 0..20 {
+            sink.write(&format!("{{\"n\":{n}}}")).unwrap();
+        }
+        drop(sink);
+        let older = fs::read(path.with_extension("jsonl.1")).unwrap();
+        let last = older.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
+        assert_eq!(verify(&path, Some(last)).unwrap().1, vec![]);
+        assert!(path.with_extension("jsonl.2").exists() && !path.with_extension("jsonl.3").exists());
+    }
+}

@@ -1,0 +1,111 @@
+//! Own view (rule V1): the session that holds a write handle sees that path, with its live size, in
+//! look-ups and listings; nobody else does before commit.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use portreeve_model::{Name, VPath};
+use portreeve_vfs::{Entry, FsResult, WriteFile};
+
+/// A write handle of this session, under the name that its commit will give.
+#[derive(Clone)]
+pub(crate) struct Open {
+    id: u64,
+    pub(crate) file: Arc<dyn WriteFile>,
+    /// Set when the path was removed while the handle was open: its commit makes nothing.
+    pub(crate) removed: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// The open write handles of one session by path; of several on one path the latest is seen.
+#[derive(Default)]
+pub(crate) struct Pending {
+    open: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    by_path: HashMap<VPath, Vec<Open>>,
+}
+
+impl Pending {
+    /// Enters a handle and answers its ticket.
+    pub(crate) fn enter(&self, path: VPath, file: Arc<dyn WriteFile>) -> Open {
+        let mut state = self.open.lock();
+        state.next += 1;
+        let open = Open {
+            id: state.next,
+            file,
+            removed: Arc::default(),
+        };
+        state.by_path.entry(path).or_default().push(open.clone());
+        open
+    }
+
+    /// Takes a handle out, wherever a rename has put it.
+    pub(crate) fn leave(&self, ticket: &Open) {
+        self.open.lock().by_path.retain(|_, opens| {
+            opens.retain(|open| open.id != ticket.id);
+            !opens.is_empty()
+        });
+    }
+
+    /// Where a handle stands now.
+    pub(crate) fn path_of(&self, ticket: &Open) -> Option<VPath> {
+        let state = self.open.lock();
+        let found = state
+            .by_path
+            .iter()
+            .find(|(_, opens)| opens.iter().any(|open| open.id == ticket.id));
+        found.map(|(path, _)| path.clone())
+    }
+
+    /// The latest handle on a path.
+    pub(crate) fn at(&self, path: &VPath) -> Option<Open> {
+        let state = self.open.lock();
+        state.by_path.get(path).and_then(|opens| opens.last()).cloned()
+    }
+
+    /// Gives the handles of `from` the path `to`.
+    pub(crate) fn moved(&self, from: &VPath, to: VPath) {
+        let mut state = self.open.lock();
+        if let Some(opens) = state.by_path.remove(from) {
+            state.by_path.entry(to).or_default().extend(opens);
+        }
+    }
+
+    /// Takes all handles of a path out, marked as removed.
+    pub(crate) fn removed(&self, path: &VPath) -> Vec<Open> {
+        let opens = self.open.lock().by_path.remove(path).unwrap_or_default();
+        for open in &opens {
+            open.removed.store(true, std::sync::atomic::Ordering::Release);
+        }
+        opens
+    }
+
+    /// Whether anything is open at all: the common answer is no, and costs no allocation.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.lock().by_path.is_empty()
+    }
+
+    /// The entries of the handles directly in `dir`.
+    pub(crate) async fn in_dir(&self, dir: &VPath) -> FsResult<HashMap<Name, Entry>> {
+        let here: Vec<(Name, Open)> = {
+            let state = self.open.lock();
+            let below = state
+                .by_path
+                .iter()
+                .filter(|(path, _)| path.parent().as_ref() == Some(dir));
+            below
+                .filter_map(|(path, opens)| Some((path.file_name()?, opens.last()?.clone())))
+                .collect()
+        };
+        let mut entries = HashMap::new();
+        for (name, open) in here {
+            let mut entry = open.file.entry().await?;
+            entry.name = Some(name.clone());
+            entries.insert(name, entry);
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,137 @@
+//! Path rules: exceptions to a mount's verbs.
+
+use globset::{GlobBuilder, GlobMatcher};
+use portreeve_model::{VPath, Verb, VerbSet};
+
+use crate::{Effect, RuleOptions, VerbWords};
+
+/// A compiled rule.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    text: String,
+    matcher: GlobMatcher,
+    effect: Effect,
+    verbs: VerbSet,
+}
+
+/// Reads the words of `verbs`.
+///
+/// # Errors
+/// A sentence that names the wrong word and the right ones.
+pub(crate) fn verbs(words: &VerbWords) -> Result<VerbSet, String> {
+    words.words().iter().try_fold(VerbSet::NONE, |set, word| {
+        VerbSet::from_word(word)
+            .map(|more| set.union(more))
+            .map_err(|unknown| unknown.to_string())
+    })
+}
+
+impl Rule {
+    /// Compiles one rule.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the pattern or the verbs.
+    pub(crate) fn new(options: &RuleOptions) -> Result<Self, String> {
+        if !options.pattern.starts_with('/') {
+            return Err(format!(
+                "the pattern {:?} must start with '/': it is matched with the path within the mount",
+                options.pattern
+            ));
+        }
+        let matcher = GlobBuilder::new(&options.pattern)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .build()
+            .map_err(|error| format!("the pattern {:?} is no glob: {}", options.pattern, error.kind()))?
+            .compile_matcher();
+        let verbs = options.verbs.as_ref().map_or(Ok(VerbSet::full()), verbs)?;
+        let effect = options.effect;
+        let word = if effect == Effect::Allow { "allow" } else { "deny" };
+        Ok(Self {
+            text: format!("{word} {:?}", options.pattern),
+            matcher,
+            effect,
+            verbs,
+        })
+    }
+
+    fn speaks_of(&self, path: &VPath, verb: Verb) -> bool {
+        self.verbs.has(verb) && self.matcher.is_match(as_path(path))
+    }
+}
+
+/// The bytes of a path as the glob library wants them: on Unix any bytes are a path.
+fn as_path(path: &VPath) -> &std::path::Path {
+    use std::os::unix::ffi::OsStrExt;
+    std::path::Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))
+}
+
+/// Whether `verb` is allowed on `path` (as seen from the mount), and the rule that decided, where
+/// one did: the first that fits, else the mount's own verbs.
+pub(crate) fn decide<'a>(
+    rules: &'a [Rule],
+    base: VerbSet,
+    path: &VPath,
+    verb: Verb,
+) -> (bool, Option<&'a str>) {
+    match rules.iter().find(|rule| rule.speaks_of(path, verb)) {
+        Some(rule) => (rule.effect == Effect::Allow, Some(&rule.text)),
+        None => (base.has(verb), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(pattern: &str, effect: Effect, verbs: &[&str]) -> Rule {
+        let verbs = VerbWords::Many(verbs.iter().map(ToString::to_string).collect());
+        Rule::new(&RuleOptions {
+            pattern: pattern.into(),
+            effect,
+            verbs: Some(verbs),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides() {
+        let rules = [
+            rule("/Archive/keep/**", Effect::Allow, &["delete"]),
+            rule("/Archive/**", Effect::Deny, &["delete"]),
+            rule("/*.exe", Effect::Deny, &["full"]),
+        ];
+        let base = VerbSet::full().minus(VerbSet::NONE.with(Verb::Share));
+        for (path, verb, allowed) in [
+            ("/Archive/a", Verb::Delete, false),
+            ("/Archive/a/b", Verb::Delete, false),
+            ("/Archive", Verb::Delete, true),
+            ("/Archive-2/a", Verb::Delete, true),
+            ("/Archive/keep/a", Verb::Delete, true),
+            ("/Archive/a", Verb::Read, true),
+            ("/x.exe", Verb::Read, false),
+            ("/sub/x.exe", Verb::Read, true),
+            ("/x", Verb::Share, false),
+        ] {
+            let path = VPath::parse(path).unwrap();
+            assert_eq!(decide(&rules, base, &path, verb).0, allowed, "{verb} {path}");
+        }
+    }
+
+    #[test]
+    fn bad_rules_say_why() {
+        for (pattern, word) in [("Archive/**", "must start"), ("/[", "no glob")] {
+            let options = RuleOptions {
+                pattern: pattern.into(),
+                effect: Effect::Deny,
+                verbs: None,
+            };
+            assert!(Rule::new(&options).unwrap_err().contains(word), "{pattern}");
+        }
+        assert!(
+            verbs(&VerbWords::One("rad".into()))
+                .unwrap_err()
+                .contains("'rad'")
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! A file open for reading, counted and recorded.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use portreeve_model::{Act, Transfer, VPath};
+use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, ReadFile};
+
+use crate::{choke, digest::Digest, live::Live, rate::Bucket};
+
+/// A file open for reading. Many reads may be in flight. When the last handle is dropped, one event
+/// is recorded.
+pub struct Download {
+    pub(crate) live: Arc<Live>,
+    pub(crate) path: VPath,
+    pub(crate) file: Arc<dyn ReadFile>,
+    pub(crate) rate: Option<Arc<Bucket>>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) began: Instant,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) failed: Mutex<Option<FsError>>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Download({})", self.path)
+    }
+}
+
+impl Download {
+    /// What was opened, as it was then.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        self.file.entry()
+    }
+
+    /// Under which path.
+    #[must_use]
+    pub const fn path(&self) -> &VPath {
+        &self.path
+    }
+
+    /// Appends up to `len` bytes from offset `at` to `into` and gives it back: fewer only at the end
+    /// of the file, none beyond it.
+    ///
+    /// # Errors
+    /// What the storage says; `Cancelled` once the session is over.
+    pub async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
+        if self.live.is_over() {
+            return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
+        }
+        if let Some(rate) = &self.rate {
+            rate.pass(len).await;
+        }
+        let before = into.len();
+        let filled = self
+            .file
+            .read(at, len, into)
+            .await
+            .inspect_err(|error| self.fail(error))?;
+        let read = filled.get(before..).unwrap_or_default();
+        if let Some(digest) = self.digest.as_ref().filter(|_| !read.is_empty()) {
+            digest.update(at, read);
+        }
+        let read = read.len() as u64;
+        self.bytes.fetch_add(read, Ordering::Relaxed);
+        self.live.bytes_read.fetch_add(read, Ordering::Relaxed);
+        self.live.touch();
+        Ok(filled)
+    }
+
+    /// Notes a failure, the door's own among them (the client went in mid-file): the event will say so.
+    pub fn fail(&self, error: &FsError) {
+        self.failed.lock().get_or_insert_with(|| error.clone());
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.live.transfers.fetch_sub(1, Ordering::Relaxed);
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let size = self.entry().size;
+        let digest = self
+            .digest
+            .as_ref()
+            .filter(|_| size.is_none_or(|size| size == bytes))
+            .and_then(Digest::finish);
+        let act = Act::Download(Transfer {
+            path: self.path.clone(),
+            bytes,
+            size,
+            digest,
+            kept: None,
+        });
+        metrics::counter!("portreeve_bytes_total", "direction" => "read").increment(bytes);
+        let result = self.failed.get_mut().take().map_or(Ok(()), Err);
+        // The bytes are gone already: a lost record is counted, and stops what comes next.
+        let _ = choke::record(&self.live, act, &result, self.began.elapsed());
+    }
+}
