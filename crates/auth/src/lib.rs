@@ -37,6 +37,6 @@ pub use method::{
     Challenge, Explanation, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
 };
 pub use option_error::OptionError;
-pub use principal::{Principal, Verified};
+pub use principal::{Principal, READ_ONLY_CLAIM, Verified};
 pub use resolver::{GroupRule, Parts, Resolver, RoleRule, StepRules};
 pub use ssh_keys::{AuthorizedKey, KeyLineError, KeyRules};

@@ -6,6 +6,10 @@ use portreeve_model::{GroupName, RoleName, UserName};
 
 use crate::{Audience, Identity};
 
+/// The claim by which a method says, with the value `true`, that the person may only list and read,
+/// whatever the groups grant: `anonymous` says so unless writing is allowed to it.
+pub const READ_ONLY_CLAIM: &str = "portreeve.read_only";
+
 /// Proof that a method accepted: made only by the chain.
 #[derive(Debug, Clone)]
 pub struct Verified {
