@@ -23,6 +23,9 @@ use crate::{
     upload::{Body, Upload},
 };
 
+/// How often the partial name is tried while other uploads take and leave it.
+const MAX_RACES: usize = 8;
+
 impl Upload {
     /// Makes the upload visible under its name, whole and durable.
     pub(crate) fn commit(&self) -> FsResult<Entry> {
@@ -95,17 +98,29 @@ impl Upload {
         if size == 0 || draft.is_superseded() || !draft.is_in_place(&place, &name)? {
             return self.abandon().map(|()| 0);
         }
-        if !self.has_partial_name(draft) {
-            let partial = names::partial(&self.owner, &place.name);
-            if !draft::clear(&self.storage.live, &place, &partial)? {
-                // The same owner has a second upload of this name going: that one will be kept.
-                return self.abandon().map(|()| 0);
-            }
-            fs::renameat(&*place.dir, &name, &*place.dir, &partial).or_fs()?;
+        if !self.has_partial_name(draft) && !self.take_partial_name(draft, &place, &name)? {
+            // The same owner has a second upload of this name going: that one will be kept.
+            return self.abandon().map(|()| 0);
         }
         draft.release(&self.storage.live);
         self.ended.store(true, Ordering::Release);
         Ok(size)
+    }
+
+    /// Moves the draft to where a resume looks for it; false where another upload writes there.
+    fn take_partial_name(&self, draft: &Draft, place: &Place, name: &[u8]) -> FsResult<bool> {
+        let partial = names::partial(&self.owner, &place.name);
+        for _ in 0..MAX_RACES {
+            if !draft::clear(&self.storage.live, place, &partial)? || draft.is_superseded() {
+                return Ok(false);
+            }
+            // Never over another draft: one may have come since.
+            match rename(place, name, place, &partial, Rename::NoReplace) {
+                Err(error) if error.kind() == FsErrorKind::Exists => {}
+                done => return done.map(|()| true),
+            }
+        }
+        Ok(false)
     }
 
     /// Throws away what was written.
@@ -123,6 +138,8 @@ impl Upload {
                 if draft.is_in_place(&place, &name)? {
                     fs::unlinkat(&*place.dir, &name, AtFlags::empty()).or_fs()?;
                 }
+                // The handle may stay open for long: its space is given back now.
+                let _ = fs::ftruncate(&draft.file, 0);
                 draft.release(&self.storage.live);
             }
             Body::InPlace {

@@ -12,7 +12,13 @@ use tempfile::TempDir;
 
 use crate::{Disk, Options};
 
+mod changes;
+mod child;
+mod confinement;
 mod conformance;
+mod faults;
+mod large;
+mod partials;
 
 pub(crate) fn cx(owner: &str) -> OpCx {
     OpCx::new(SessionId::fresh(), Owner(owner.into()), Default::default())

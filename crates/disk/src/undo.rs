@@ -16,6 +16,8 @@ use crate::{durable, error::OrFsError, names, root::Place, stat};
 
 /// Inode and length, as eight bytes each, then the name.
 const HEAD: usize = 16;
+/// How often taking a journal is tried while others finish with it.
+const MAX_RACES: usize = 8;
 
 /// The written-down length of a file that is being appended to.
 #[derive(Debug)]
@@ -29,13 +31,7 @@ impl Undo {
     /// Writes down that the open `file` at `place` has `len` bytes.
     pub(crate) fn begin(place: &Place, file: &OwnedFd, len: u64, durable: bool) -> FsResult<Self> {
         let name = names::undo(&place.name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let journal = fs::openat(&*place.dir, &name, flags, Mode::RUSR | Mode::WUSR).or_fs()?;
-        match fs::flock(&journal, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::AGAIN) => return Err(busy()),
-            Err(errno) => return Err(errno).or_fs(),
-        }
+        let journal = Self::take(place, &name)?;
         let inode = stat::of(file).or_fs()?.stx_ino;
         let mut text = Vec::with_capacity(HEAD + place.name.as_bytes().len());
         text.extend_from_slice(&inode.to_le_bytes());
@@ -50,6 +46,23 @@ impl Undo {
             durable::names(&place.dir)?;
         }
         Ok(Self { journal, name, len })
+    }
+
+    /// Opens and locks the journal: the one that has the name when the lock is held.
+    fn take(place: &Place, name: &[u8]) -> FsResult<OwnedFd> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        for _ in 0..MAX_RACES {
+            let journal = fs::openat(&*place.dir, name, flags, Mode::RUSR | Mode::WUSR).or_fs()?;
+            match fs::flock(&journal, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::AGAIN) => return Err(busy()),
+                Err(errno) => return Err(errno).or_fs(),
+            }
+            if is_in_place(place, name, &journal)? {
+                return Ok(journal);
+            }
+        }
+        Err(busy())
     }
 
     /// The append is done and durable: the old length is of no more use.
@@ -85,6 +98,9 @@ pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<()> {
         Err(Errno::AGAIN) => return Ok(()),
         Err(errno) => return Err(errno).or_fs(),
     }
+    if !is_in_place(place, &journal, &file)? {
+        return Ok(()); // finished between open and lock
+    }
     if let Some((inode, len, name)) = read(&file)?
         && name == place.name
     {
@@ -99,6 +115,11 @@ pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<()> {
 /// The name that a journal speaks of; none where a crash left it empty.
 pub(crate) fn target(journal: &OwnedFd) -> FsResult<Option<Name>> {
     Ok(read(journal)?.map(|(_, _, name)| name))
+}
+
+fn is_in_place(place: &Place, name: &[u8], journal: &OwnedFd) -> FsResult<bool> {
+    let (open, now) = (stat::of(journal).or_fs()?, stat::at(&*place.dir, name).or_fs()?);
+    Ok(now.is_some_and(|now| stat::identity(&now) == stat::identity(&open)))
 }
 
 fn cut(place: &Place, inode: u64, len: u64) -> FsResult<()> {

@@ -1,0 +1,107 @@
+//! This test binary started once more, for what can only be seen from outside a process: being
+//! killed, being another user, using memory.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use portreeve_vfs::{FileSystem, WriteMode};
+
+use super::{cx, open, p};
+use crate::{Disk, Options};
+
+const TASK: &str = "PORTREEVE_DISK_TEST_TASK";
+const ROOT: &str = "PORTREEVE_DISK_TEST_ROOT";
+
+/// Starts a child with a task; none where this user may not.
+pub(super) fn start(task: &str, root: &Path, user: Option<u32>) -> Option<Child> {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([
+        "--exact",
+        "tests::child::perform",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    command
+        .env(TASK, task)
+        .env(ROOT, root)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped());
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    command.spawn().ok()
+}
+
+/// Reads the child's output up to its next answer.
+pub(super) fn answer(child: &mut Child) -> String {
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    lines
+        .find_map(|line| line.unwrap().split("ANSWER ").nth(1).map(str::to_owned))
+        .expect("the child died")
+}
+
+fn say(text: &str) {
+    println!("ANSWER {text}");
+    std::io::stdout().flush().unwrap();
+}
+
+/// Not a test by itself: what a child does. Without a task there is nothing to do.
+#[tokio::test]
+async fn perform() {
+    let (Ok(task), Ok(root)) = (std::env::var(TASK), std::env::var(ROOT)) else {
+        return;
+    };
+    let mut options = Options::new(&root);
+    if task == "append in place" {
+        options.copy_limit.0 = 0;
+    }
+    let disk = Disk::open(&options).unwrap();
+    match task.as_str() {
+        "upload" | "append in place" => {
+            let mode = if task == "upload" {
+                WriteMode::Replace
+            } else {
+                WriteMode::Append { create: false }
+            };
+            let file = open(&disk, "a", "/f", mode).await.unwrap();
+            file.append(vec![vec![7; 100_000].into()]).await.unwrap();
+            say("written");
+            // Until killed; the pipe closes should the parent die first.
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
+        "look" => {
+            let file = disk.open_read(&cx("a"), &p("/closed")).await.map(drop);
+            let list = disk.list(&cx("a"), &p("/closed-dir"), None).await.map(drop);
+            let write = open(&disk, "a", "/closed-dir/x", WriteMode::Replace)
+                .await
+                .map(drop);
+            let kinds = [file, list, write].map(|done| format!("{:?}", done.map_err(|e| e.kind())));
+            say(&kinds.join(" "));
+        }
+        "list" => {
+            let before = peak();
+            let mut listing = disk.list(&cx("a"), &p("/"), None).await.unwrap();
+            let mut total = 0;
+            loop {
+                let batch = listing.next(200).await.unwrap();
+                if batch.is_empty() {
+                    break;
+                }
+                total += batch.len();
+            }
+            say(&format!("{total} {}", peak() - before));
+        }
+        other => panic!("unknown task {other}"),
+    }
+}
+
+/// The most memory used so far, in KiB (proc(5): VmHWM).
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
