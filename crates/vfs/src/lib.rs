@@ -3,7 +3,7 @@
 //! - [`FileSystem`], [`ReadFile`], [`WriteFile`], [`Listing`]: the contract, shaped for random access
 //!   (SFTP), streams (FTPS), ranges (HTTPS) and slow, paged, throttled stores (mailboxes) alike.
 //! - [`Capabilities`]: what a backend can do; `Checked` refuses the rest before it is asked.
-//! - `Mounts`: several backends as one tree. `Subtree`: one directory of a backend as a whole one.
+//! - [`Mounts`]: several backends as one tree. [`Subtree`]: one directory of a backend as a whole one.
 //! - [`Memory`]: the reference backend, for tests.
 //! - `conformance` (feature `conformance`): the suite that every backend passes.
 //!
@@ -16,8 +16,14 @@ pub mod conformance;
 mod contract;
 mod entry;
 mod error;
+mod faulty;
 mod memory;
+mod mounts;
 mod refusal;
+mod remap;
+mod subtree;
+#[cfg(test)]
+mod testing;
 
 pub use capabilities::{Capabilities, Names, Ranges, WriteAccess};
 pub use contract::{FileSystem, Listing, OpCx, Owner, ReadFile, WriteFile};
@@ -25,4 +31,7 @@ pub use entry::{
     Attrs, Cursor, Entry, FileKind, Links, OpenWrite, Partial, Removal, Rename, Space, WriteMode,
 };
 pub use error::{FsError, FsErrorKind, FsResult, Retry};
+pub use faulty::{Call, Fault, Faulty};
 pub use memory::Memory;
+pub use mounts::{MountTwice, Mounts};
+pub use subtree::Subtree;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use portreeve_model::VPath;
 
 use super::{Fixture, Stage};
-use crate::{Capabilities, FileSystem, Memory, Names, Ranges, WriteAccess};
+use crate::{Capabilities, FileSystem, Memory, Mounts, Names, Ranges, Subtree, WriteAccess};
 
 /// How a storage is built for one case.
 struct Built {
@@ -136,4 +136,62 @@ async fn read_only_memory() {
     ] {
         assert!(report.passed.contains(&case), "{case}");
     }
+}
+
+/// Mounts one storage at `at` among two others.
+fn mounted(memory: Memory, at: &str) -> Arc<dyn FileSystem> {
+    let other = || Arc::new(Memory::new()) as Arc<dyn FileSystem>;
+    let paths = [at, "/a-neighbour", "/above/deep"].map(|raw| VPath::parse(raw).unwrap());
+    Arc::new(Mounts::new(paths.into_iter().zip([Arc::new(memory), other(), other()])).unwrap())
+}
+
+#[tokio::test]
+async fn mounts_with_the_storage_at_the_root() {
+    let wrap = |memory| mounted(memory, "/");
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn mounts_with_the_storage_below_another_mount() {
+    let wrap = |memory| mounted(memory, "/above/deep/er");
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/above/deep/er",
+            sample: false,
+        },
+        1,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn subtree() {
+    let wrap = |memory: Memory| {
+        let base = VPath::parse("/home/alice").unwrap();
+        if let Err(e) = memory.plant(&base.resolve("x").unwrap(), b"") {
+            assert_eq!(e.kind(), crate::FsErrorKind::Exists);
+        }
+        Arc::new(Subtree::new(Arc::new(memory), base)) as Arc<dyn FileSystem>
+    };
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
 }
