@@ -170,7 +170,11 @@ impl Connection {
                 };
             }
             Progress::Done(verified) => match book.welcome(user, verified, trail, per_user).await {
-                Ok(session) => return SignIn::Welcome(session),
+                Ok(session) => {
+                    // Over HTTP one connection signs in again and again: only refusals in a row count.
+                    self.tries = 0;
+                    return SignIn::Welcome(session);
+                }
                 Err(answer) => answer,
             },
             Progress::Refused => book.refused(user, trail, "the credential was not accepted"),

@@ -67,7 +67,7 @@ impl Live {
             id,
             gate,
             cx,
-            pending: Pending::default(),
+            pending: Pending::of(origin.door),
             transfers: AtomicU32::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
-use portreeve_model::{Name, VPath};
+use portreeve_model::{Door, Name, VPath};
 use portreeve_vfs::{Entry, FsResult, WriteFile};
 
 /// A write handle of this session, under the name that its commit will give.
@@ -17,9 +17,11 @@ pub(crate) struct Open {
 }
 
 /// The open write handles of one session by path; of several on one path the latest is seen.
-#[derive(Default)]
 pub(crate) struct Pending {
     open: Mutex<State>,
+    /// Whether the session is one client with handles (SFTP, FTPS). Over HTTPS many independent
+    /// requests share a session: there an upload is seen by nobody before its commit.
+    shown: bool,
 }
 
 #[derive(Default)]
@@ -29,6 +31,17 @@ struct State {
 }
 
 impl Pending {
+    pub(crate) fn of(door: Door) -> Self {
+        let shown = match door {
+            Door::Sftp | Door::Ftps => true,
+            Door::Https | Door::Console => false,
+        };
+        Self {
+            open: Mutex::default(),
+            shown,
+        }
+    }
+
     /// Enters a handle and answers its ticket.
     pub(crate) fn enter(&self, path: VPath, file: Arc<dyn WriteFile>) -> Open {
         let mut state = self.open.lock();
@@ -38,7 +51,9 @@ impl Pending {
             file,
             removed: Arc::default(),
         };
-        state.by_path.entry(path).or_default().push(open.clone());
+        if self.shown {
+            state.by_path.entry(path).or_default().push(open.clone());
+        }
         open
     }
 
