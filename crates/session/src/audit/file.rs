@@ -100,9 +100,9 @@ impl super::Sink for File {
     fn write(&mut self, line: &str) -> io::Result<()> {
         if self.len >= self.rotate_at {
             if self.moved() {
-                self.reopen()?
+                self.reopen()?;
             } else {
-                self.rotate()?
+                self.rotate()?;
             }
         }
         let bound = format!(

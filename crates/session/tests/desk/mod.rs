@@ -175,13 +175,10 @@ impl Desk {
     /// The last record of an act.
     pub(crate) fn last(&self, act: &str) -> serde_json::Value {
         let text = std::fs::read_to_string(&self.audit).unwrap_or_default();
-        let records = text
+        let mut records = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        records
-            .filter(|r| r["act"] == act)
-            .next_back()
-            .unwrap_or_default()
+        records.rfind(|r| r["act"] == act).unwrap_or_default()
     }
 }
 
