@@ -295,3 +295,6 @@ pub(crate) fn note(step: &Step, verdict: &'static str, why: &str) -> TrailStep {
         why: why.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,6 @@ fn methods(chain: &Chain) -> impl Iterator<Item = MethodStep<'_>> {
             StepKind::Gate(_) => None,
         })
 }
+
+#[cfg(test)]
+mod tests;

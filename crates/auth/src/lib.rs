@@ -9,30 +9,44 @@
 //! only one whose identity, groups and roles count, and the triple never changes afterwards; reasons
 //! go to the trail, never to the wire.
 
+mod account;
 mod accounts;
+mod anonymous;
+mod application;
 mod attempt;
 mod bans;
 mod chain;
 mod clock;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod deny_username;
+#[cfg(test)]
+mod fakes;
 mod flow;
 mod gate;
 mod hasher;
 mod ip_time_ban;
+mod local_file;
 mod method;
 mod option_error;
 mod principal;
 mod resolver;
 mod ssh_keys;
 
+pub use account::{KEY_CLAIM, MAIL_CLAIM};
 pub use accounts::{Account, AccountChange, AccountKey, Accounts, AccountsError, Membership};
+pub use anonymous::{ANONYMOUS_MAIL_CLAIM, Anonymous, AnonymousOptions};
+pub use application::{Application, ApplicationOptions};
 pub use attempt::{Attempt, Audience, Credential, CredentialKind, PublicKey};
 pub use bans::{Ban, BanBook, BanBookError, BanChange, BanRecords};
 pub use chain::{Chain, Explained, OnFault, OnReject, Renewal, Step, StepKind};
 pub use clock::{Clock, MachineClock};
+pub use deny_username::{DenyUsername, DenyUsernameOptions};
 pub use flow::{Flow, Progress};
 pub use gate::{Denial, End, Gate};
 pub use hasher::{Check, HashCost, HashError, Hasher, MAX_PASSWORD, StoredHash, hash_password};
 pub use ip_time_ban::{BanList, BannedSource, IpTimeBan, IpTimeBanOptions, MAX_BAN};
+pub use local_file::{FileProblem, FileProblems, LocalFile, LocalFileOptions, local_file_names};
 pub use method::{
     Challenge, Explanation, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
 };

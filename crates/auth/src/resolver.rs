@@ -175,3 +175,121 @@ fn belongs<'a, N: Clone + PartialEq + 'a>(
     }
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::{group, identity};
+
+    fn resolver() -> Resolver {
+        let rule = |name: &str, external: &[&str]| GroupRule {
+            group: group(name),
+            external: external.iter().map(|e| (*e).to_owned()).collect(),
+        };
+        let rules = StepRules {
+            base_groups: vec![group("everybody")],
+            base_roles: Vec::new(),
+            remove_username_suffix: vec!["@corp.example".into(), ".example".into()],
+        };
+        let role = RoleRule {
+            role: RoleName::new("operator").unwrap(),
+            external: vec!["CN=Ops".into()],
+        };
+        let groups = vec![
+            rule("staff", &["CN=Staff"]),
+            rule("sales", &["CN=Sales", "CN=Staff"]),
+            rule("everybody", &[]),
+        ];
+        Resolver::new(groups, vec![role]).with_step("corp".into(), rules)
+    }
+
+    fn groups(step: &str, own: &[&str], external: &[&str]) -> Result<Vec<String>, Denial> {
+        let mut who = identity("alice", own);
+        who.external = external.iter().map(|e| (*e).to_owned()).collect();
+        let parts = resolver().resolve_parts(step, &who, Audience::Transfer)?;
+        assert!(parts.roles.is_empty());
+        Ok(parts.groups.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn base_then_own_then_mapped_each_once_and_known() {
+        for (step, own, external, want) in [
+            (
+                "corp",
+                &["sales"][..],
+                &["cn=staff"][..],
+                &["everybody", "sales", "staff"][..],
+            ),
+            ("corp", &[], &[], &["everybody"]),
+            ("other", &["staff"], &["CN=SALES"], &["staff", "sales"]),
+            (
+                "other",
+                &["nowhere", "sales", "sales"],
+                &["CN=Nobody"],
+                &["sales"],
+            ),
+        ] {
+            assert_eq!(
+                groups(step, own, external).unwrap(),
+                want,
+                "{step} {own:?} {external:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_group_nobody_comes_in() {
+        let denial = groups("other", &["nowhere"], &["CN=Nobody"]).unwrap_err();
+        assert!(
+            denial.why.contains("nowhere") && denial.why.contains("CN=Nobody"),
+            "{}",
+            denial.why
+        );
+        // Groups do not make an administrator, and roles do not make a transfer user.
+        let mut who = identity("alice", &["staff"]);
+        assert!(resolver().resolve_parts("corp", &who, Audience::Admin).is_err());
+        who.groups.clear();
+        who.roles = vec![RoleName::new("operator").unwrap()];
+        assert!(
+            resolver()
+                .resolve_parts("other", &who, Audience::Transfer)
+                .is_err()
+        );
+        let parts = resolver().resolve_parts("other", &who, Audience::Admin).unwrap();
+        assert_eq!((parts.roles.len(), parts.groups.len()), (1, 0));
+    }
+
+    #[test]
+    fn the_first_suffix_that_fits_is_cut_off_once() {
+        for (name, step, want) in [
+            ("alice@corp.example", "corp", "alice"),
+            ("alice@CORP.example", "corp", "alice"),
+            ("alice.example@corp.example", "corp", "alice.example"),
+            ("alice", "corp", "alice"),
+            ("@corp.example", "corp", "@corp.example"),
+            ("alice@corp.example", "other", "alice@corp.example"),
+            ("\u{e9}.example", "corp", "\u{e9}"),
+        ] {
+            let who = identity(name, &["staff"]);
+            let parts = resolver().resolve_parts(step, &who, Audience::Transfer).unwrap();
+            assert_eq!(parts.user.as_str(), want, "{name} by {step}");
+        }
+    }
+
+    #[test]
+    fn two_realms_never_share_a_key() {
+        let principal = |method: &str, subject: &str| {
+            let mut identity = identity("alice", &["staff"]);
+            identity.subject = subject.to_owned();
+            let verified = Verified {
+                method: method.into(),
+                audience: Audience::Transfer,
+                identity,
+            };
+            resolver().resolve(verified).unwrap().key()
+        };
+        assert_eq!(principal("corp", "alice"), "corp:alice");
+        assert_ne!(principal("a:b", "c"), principal("a", "b:c"));
+        assert_ne!(principal("a%3Ab", "c"), principal("a:b", "c"));
+    }
+}
