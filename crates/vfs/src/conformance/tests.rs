@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use portreeve_model::VPath;
 
 use super::{Fixture, Stage};
-use crate::{Capabilities, FileSystem, Memory, Mounts, Names, Ranges, Subtree, WriteAccess};
+use crate::{
+    Cache, CacheLimits, Capabilities, Checked, FileSystem, Memory, Mounts, Names, Patience, PatienceLimits,
+    Ranges, Spool, SpoolArea, Subtree, WriteAccess,
+};
 
 /// How a storage is built for one case.
 struct Built {
@@ -85,9 +88,9 @@ async fn memory() {
     check(over, 1).await;
 }
 
-#[tokio::test]
-async fn memory_with_every_ability_off_in_turn() {
-    let switches: [fn(&mut Capabilities); 15] = [
+/// Runs the suite with one ability off after the other.
+async fn check_switches(wrap: fn(Memory) -> Arc<dyn FileSystem>) {
+    let switches: [fn(&mut Capabilities); 18] = [
         |c| c.names = Names::Utf8,
         |c| c.ranges = Ranges::Sequential,
         |c| c.write = WriteAccess::Sequential,
@@ -102,6 +105,9 @@ async fn memory_with_every_ability_off_in_turn() {
         |c| c.set_times = false,
         |c| c.set_mode = false,
         |c| c.copy = false,
+        |c| c.symlinks = false,
+        |c| c.hard_links = false,
+        |c| c.space = false,
         |c| c.max_name = 100,
     ];
     for (i, switch) in switches.iter().enumerate() {
@@ -109,7 +115,7 @@ async fn memory_with_every_ability_off_in_turn() {
         switch(&mut caps);
         let over = Over {
             caps,
-            wrap: |memory| Arc::new(memory),
+            wrap,
             base: "/",
             sample: false,
         };
@@ -117,6 +123,45 @@ async fn memory_with_every_ability_off_in_turn() {
             panic!("switch {i}: {failures}");
         }
     }
+}
+
+#[tokio::test]
+async fn memory_with_every_ability_off_in_turn() {
+    check_switches(|memory| Arc::new(memory)).await;
+}
+
+#[tokio::test]
+async fn checked() {
+    let wrap = |memory| Arc::new(Checked::over(Arc::new(memory))) as Arc<dyn FileSystem>;
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
+    check_switches(wrap).await;
+}
+
+#[tokio::test]
+async fn cache() {
+    let wrap = |memory| {
+        let cache = Cache::over(Arc::new(memory), CacheLimits::default());
+        Arc::new(cache) as Arc<dyn FileSystem>
+    };
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -183,6 +228,81 @@ async fn subtree() {
             assert_eq!(e.kind(), crate::FsErrorKind::Exists);
         }
         Arc::new(Subtree::new(Arc::new(memory), base)) as Arc<dyn FileSystem>
+    };
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn patience() {
+    let wrap = |memory| {
+        let patience = Patience::over(Arc::new(memory), PatienceLimits::default());
+        Arc::new(patience) as Arc<dyn FileSystem>
+    };
+    check(
+        Over {
+            caps: full(),
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        1,
+    )
+    .await;
+}
+
+/// A spool over a storage that reads and writes only from the start to the end; resuming, and being
+/// read-only, are all that is missing then.
+#[tokio::test]
+async fn spool() {
+    let caps = Capabilities {
+        ranges: Ranges::Sequential,
+        write: WriteAccess::Sequential,
+        update: false,
+        append: false,
+        resume: false,
+        ..full()
+    };
+    let wrap = |memory| {
+        let area = SpoolArea::new(std::env::temp_dir(), 64 << 20, 16 << 20);
+        Arc::new(Spool::over(
+            Arc::new(Checked::over(Arc::new(memory))),
+            Arc::new(area),
+        )) as Arc<dyn FileSystem>
+    };
+    check(
+        Over {
+            caps,
+            wrap,
+            base: "/",
+            sample: false,
+        },
+        15,
+    )
+    .await;
+}
+
+/// All layers at once, in the order in which they serve.
+#[tokio::test]
+async fn the_whole_stack() {
+    let wrap = |memory: Memory| {
+        let patience = Patience::over(Arc::new(memory), PatienceLimits::default());
+        let area = SpoolArea::new(std::env::temp_dir(), 64 << 20, 16 << 20);
+        let spool = Spool::over(Arc::new(patience), Arc::new(area));
+        let cache = Cache::over(Arc::new(spool), CacheLimits::default());
+        let checked = Checked::over(Arc::new(cache));
+        let other = Arc::new(Memory::new()) as Arc<dyn FileSystem>;
+        let root = (VPath::root(), Arc::new(checked) as Arc<dyn FileSystem>);
+        let mounts = Mounts::new([root, (VPath::parse("/a-neighbour").unwrap(), other)]);
+        Arc::new(mounts.unwrap()) as Arc<dyn FileSystem>
     };
     check(
         Over {

@@ -306,7 +306,8 @@ pub(super) async fn wrong_places(room: &Room) -> Result<(), Stop> {
         let late = room.writer(&dir, WriteMode::Replace).await?;
         late.write(0, bytes(b"x")).await?;
         room.make_dir(&dir).await?;
-        fails(room.writer(&dir, WriteMode::Replace).await, &[FsErrorKind::IsDir])?;
+        let kinds = [FsErrorKind::IsDir, FsErrorKind::Exists];
+        fails(room.writer(&dir, WriteMode::Replace).await, &kinds)?;
         fails(late.commit().await, &[FsErrorKind::IsDir, FsErrorKind::Exists])?;
         late.discard().await?;
     }
