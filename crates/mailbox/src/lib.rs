@@ -1,1 +1,37 @@
-//! Mailboxes as file systems: attachments are files
+//! Mailboxes as file systems: folders are directories, attachments are files.
+//!
+//! - [`MailStore`]: what a mailbox is to us, wherever it lives; [`Maildir`] is the one that needs
+//!   nothing.
+//! - [`Mailbox`]: the file system over any store; [`MaildirOptions`] and [`Mailbox::maildir`] make
+//!   one from configuration.
+//! - [`NameBook`]: names stay with their attachments, also over restarts.
+//! - [`name`], [`Template`], [`Filter`]: how names are composed, cleaned and filtered; pure.
+//! - [`inspect`]: what hangs on the bytes of a message; pure, total, linear.
+//! - [`sample`]: a mailbox to look at.
+//!
+//! Invariants: a name leads to one part for as long as that lives; sizes are exact; a message is
+//! lost only by the rule of deletion; hostile mail costs bounded time and memory.
+
+mod bind;
+mod book;
+mod filter;
+mod mailbox;
+mod maildir;
+mod mime;
+pub mod name;
+mod options;
+pub mod sample;
+mod store;
+mod template;
+
+pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
+pub use filter::Filter;
+pub use mailbox::{Mailbox, OptionsError, Policy};
+pub use maildir::Maildir;
+pub use mime::{Inspected, Located, inspect};
+pub use options::{MaildirOptions, OnDelete, OnUpload};
+pub use store::{
+    Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
+    Message, MessageId, Page, PageCursor, PartId, Person, StoreAbilities, Summary,
+};
+pub use template::{Facts, Template};

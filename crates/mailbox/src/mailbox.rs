@@ -1,0 +1,264 @@
+//! The file system over a [`MailStore`]: folders are directories, attachments are files.
+//!
+//! Invariants:
+//! - A path names a part by its binding (see `bind`), never by a position: what a client listed and
+//!   fetched is what it deletes.
+//! - Nothing is deleted but what was asked for, and the message only by the rule of `delete`.
+//! - Uploads are drafts or nothing; attachments are never replaced, renamed or changed.
+
+mod delete;
+mod read;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod upload;
+mod view;
+
+use std::{
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use async_trait::async_trait;
+use portreeve_model::VPath;
+use portreeve_vfs::{
+    Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, Names,
+    OpCx, OpenWrite, Partial, ReadFile, Removal, Rename, WriteAccess, WriteFile,
+};
+
+use crate::{
+    FileBook, Filter, FolderKind, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook, OnDelete,
+    OnUpload, Template, name,
+};
+use tree::{Node, Tree};
+use view::Views;
+
+/// A mailbox as a file system.
+pub struct Mailbox {
+    shared: Arc<Shared>,
+    capabilities: Capabilities,
+}
+
+/// What a mailbox shows, and what becomes of deletions and uploads.
+pub struct Policy {
+    /// How names are composed.
+    pub template: Template,
+    /// Which files are shown.
+    pub filter: Filter,
+    /// Whether inline parts are shown.
+    pub inline: bool,
+    /// What becomes of a message whose last attachment is deleted.
+    pub on_delete: OnDelete,
+    /// Where `OnDelete::Move` moves messages to.
+    pub move_to: Option<VPath>,
+    /// What becomes of uploads.
+    pub on_upload: OnUpload,
+    /// Largest upload, in bytes.
+    pub max_upload: u64,
+    /// Makes a file without a name for an upload in progress.
+    pub spool: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
+}
+
+/// Why a mailbox cannot be opened with these options.
+#[derive(Debug)]
+pub struct OptionsError {
+    /// The option that is to blame.
+    pub option: &'static str,
+    /// What is wrong, and how to fix it.
+    pub text: String,
+}
+
+impl std::fmt::Display for OptionsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.option, self.text)
+    }
+}
+
+impl std::error::Error for OptionsError {}
+
+struct Shared {
+    store: Arc<dyn MailStore>,
+    policy: Policy,
+    tree: Tree,
+    views: Views,
+}
+
+impl Mailbox {
+    /// Over any store.
+    #[must_use]
+    pub fn new(store: Arc<dyn MailStore>, book: Arc<dyn NameBook>, policy: Policy) -> Self {
+        let can = store.abilities();
+        let uploads = policy.on_upload != OnUpload::Refuse && can.drafts;
+        let limit = can.max_draft.unwrap_or(u64::MAX).min(policy.max_upload);
+        let capabilities = Capabilities {
+            names: Names::Utf8,
+            write: if uploads {
+                WriteAccess::Random
+            } else {
+                WriteAccess::None
+            },
+            remove: can.delete_part && can.delete_message,
+            directories: can.folders,
+            rename_dir: can.folders,
+            // In bytes; what is longer might have more characters than a name may.
+            max_name: name::MAX_CHARS,
+            max_file: Some(limit),
+            paged: can.remote,
+            ..Capabilities::read_only()
+        };
+        let shared = Shared {
+            tree: Tree::new(Arc::clone(&store)),
+            views: Views::new(book),
+            store,
+            policy,
+        };
+        Self {
+            shared: Arc::new(shared),
+            capabilities,
+        }
+    }
+
+    /// Over a Maildir.
+    ///
+    /// # Errors
+    /// [`OptionsError`] that names the option and says what is wrong.
+    pub fn maildir(options: &MaildirOptions) -> Result<Self, OptionsError> {
+        Self::over_maildir(options).map(|(mailbox, _)| mailbox)
+    }
+
+    pub(crate) fn over_maildir(options: &MaildirOptions) -> Result<(Self, Arc<Maildir>), OptionsError> {
+        let wrong = |option: &'static str| move |text: String| OptionsError { option, text };
+        let template = Template::parse(&options.template).map_err(wrong("template"))?;
+        let filter = Filter::new(&options.include, &options.exclude).map_err(wrong("include"))?;
+        let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
+        let move_to = move_to.map_err(|error| wrong("move_to")(error.to_string()))?;
+        match (&move_to, options.on_delete) {
+            (None, OnDelete::Move) => {
+                return Err(wrong("move_to")(
+                    "on_delete = \"move\" needs a folder, e.g. move_to = \"/Processed\"".into(),
+                ));
+            }
+            (Some(_), OnDelete::Remove | OnDelete::Soft) => {
+                return Err(wrong("move_to")(
+                    "it has a meaning only with on_delete = \"move\"".into(),
+                ));
+            }
+            _ => {}
+        }
+        let opened = Maildir::open(
+            &options.root,
+            options.max_message.0,
+            template.wants_preview(),
+            options.max_upload.0,
+        );
+        let store =
+            Arc::new(opened.map_err(|error| wrong("root")(format!("{}: {error}", options.root.display())))?);
+        let book: Arc<dyn NameBook> = match &options.state_dir {
+            None => Arc::new(MemoryBook::default()),
+            Some(dir) => {
+                let root =
+                    std::path::absolute(&options.root).unwrap_or_else(|_| PathBuf::from(&options.root));
+                let scheme = format!("{}\n{}", root.display(), template.source());
+                let book = FileBook::open(dir, &scheme);
+                Arc::new(book.map_err(|error| wrong("state_dir")(format!("{}: {error}", dir.display())))?)
+            }
+        };
+        let policy = Policy {
+            template,
+            filter,
+            inline: options.inline,
+            on_delete: options.on_delete,
+            move_to,
+            on_upload: options.on_upload,
+            max_upload: options.max_upload.0,
+            spool: Box::new(store.spool()),
+        };
+        let mailbox = Self::new(Arc::clone(&store) as Arc<dyn MailStore>, book, policy);
+        Ok((mailbox, store))
+    }
+}
+
+#[async_trait]
+impl FileSystem for Mailbox {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn stat(&self, _cx: &OpCx, path: &VPath, _links: Links) -> FsResult<Entry> {
+        Ok(match self.shared.resolve(path).await? {
+            Node::Root => Entry::dir(None),
+            Node::Folder(_) => Entry::dir(path.file_name()),
+            Node::File(_, item) => item.entry,
+        })
+    }
+
+    async fn list(&self, _cx: &OpCx, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
+        self.shared.open_listing(dir, from).await
+    }
+
+    async fn open_read(&self, _cx: &OpCx, file: &VPath) -> FsResult<Arc<dyn ReadFile>> {
+        self.shared.open_read(file).await
+    }
+
+    async fn open_write(&self, _cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
+        if self.capabilities.write == WriteAccess::None {
+            return Err(FsError::new(FsErrorKind::ReadOnly)
+                .context("this mailbox takes no uploads (its option on_upload is \"refuse\")"));
+        }
+        Shared::open_write(&self.shared, file, &how, self.capabilities.max_file).await
+    }
+
+    async fn partial(&self, _cx: &OpCx, _file: &VPath) -> FsResult<Option<Partial>> {
+        Ok(None)
+    }
+
+    async fn make_dir(&self, _cx: &OpCx, dir: &VPath, _attrs: Attrs) -> FsResult<()> {
+        self.shared.make_dir(dir).await
+    }
+
+    async fn remove(&self, _cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
+        match (self.shared.resolve(path).await?, what) {
+            (Node::Root, _) => {
+                Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be removed"))
+            }
+            (Node::Folder(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
+            (Node::File(..), Removal::Dir) => Err(FsErrorKind::NotDir.into()),
+            (Node::Folder(folder), Removal::Dir) => {
+                if matches!(folder.kind, FolderKind::Inbox | FolderKind::WellKnown) {
+                    return Err(FsError::new(FsErrorKind::Refused).context("the mailbox needs this folder"));
+                }
+                let removed = self.shared.store.delete_folder(&folder.id).await;
+                self.shared.tree.forget();
+                removed?;
+                self.shared.views.forget(&folder.id);
+                Ok(())
+            }
+            (Node::File(folder, item), Removal::File) => self.shared.delete(&folder, &item).await,
+        }
+    }
+
+    async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+        match self.shared.resolve(from).await? {
+            Node::Root => {
+                Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
+            }
+            Node::Folder(folder) => self.shared.rename_folder(from, &folder, to).await,
+            Node::File(folder, item) => self.shared.move_file(from, &folder, &item, to, how).await,
+        }
+    }
+
+    async fn set_attrs(&self, _cx: &OpCx, path: &VPath, _attrs: Attrs, _links: Links) -> FsResult<()> {
+        self.shared.resolve(path).await?;
+        Err(FsError::new(FsErrorKind::Unsupported).context("attributes of mail cannot be changed"))
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

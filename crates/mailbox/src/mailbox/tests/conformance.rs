@@ -1,0 +1,79 @@
+use async_trait::async_trait;
+use portreeve_vfs::conformance::{Fixture, Stage, run_where};
+
+use super::*;
+
+struct Drafts;
+struct ReadOnly;
+
+#[async_trait]
+impl Fixture for Drafts {
+    async fn stage(&self) -> Box<dyn Stage> {
+        Box::new(World::empty(|_| {}))
+    }
+}
+
+#[async_trait]
+impl Fixture for ReadOnly {
+    async fn stage(&self) -> Box<dyn Stage> {
+        Box::new(World::sample(|options| options.on_upload = OnUpload::Refuse))
+    }
+}
+
+#[async_trait]
+impl Stage for World {
+    fn fs(&self) -> Arc<dyn FileSystem> {
+        Arc::clone(&self.mailbox) as Arc<dyn FileSystem>
+    }
+
+    fn base(&self) -> VPath {
+        path("/Inbox")
+    }
+
+    fn sample(&self) -> Option<(VPath, Vec<u8>)> {
+        let (_, raw) = sample::messages().into_iter().nth(1)?;
+        let part = crate::inspect(&raw, Default::default())
+            .parts
+            .into_iter()
+            .next()?;
+        let content = crate::mime::decode(part.encoding, &raw[part.body]);
+        let there = self
+            .root("cur")
+            .read_dir()
+            .is_ok_and(|mut dir| dir.next().is_some());
+        there.then(|| (path("/Inbox/Order ACME Ltd-order.xml"), content))
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn FileSystem>> {
+        Some(Arc::new(Mailbox::maildir(&self.options).ok()?))
+    }
+}
+
+/// What a mailbox cannot pass, each for a reason of its own.
+const NOT_OURS: &[&str] = &[
+    // Sixty levels do not fit the 255 bytes of a Maildir++ name.
+    "names::deep",
+];
+
+#[tokio::test]
+async fn drafts() {
+    let report = run_where(&Drafts, |name| !NOT_OURS.contains(&name))
+        .await
+        .unwrap();
+    println!("passed {:?}\nskipped {:?}", report.passed, report.skipped);
+    for case in [
+        "writing::sparse_and_out_of_order",
+        "exclusive::race",
+        "listing::under_change",
+    ] {
+        assert!(report.passed.contains(&case), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn read_only() {
+    let report = run_where(&ReadOnly, |_| true).await.unwrap();
+    for case in ["reading::sample", "reading::parallel", "refusals::read_only"] {
+        assert!(report.passed.contains(&case), "{case}");
+    }
+}

@@ -1,0 +1,174 @@
+use super::*;
+use crate::inspect;
+
+#[tokio::test]
+async fn a_draft_appears_whole_under_its_very_name() {
+    let mut world = World::sample(|_| {});
+    let data: Vec<u8> = (0..=255u8).cycle().take(400_000).collect();
+    let how = OpenWrite::new(WriteMode::CreateNew);
+    let file = "/Projects/R\u{e9}sum\u{e9} 2024.tar.gz";
+    let open = world.mailbox.open_write(&cx(), &path(file), how).await.unwrap();
+    open.write(200_000, vec![data[200_000..].to_vec().into()])
+        .await
+        .unwrap();
+    open.write(0, vec![data[..200_000].to_vec().into()])
+        .await
+        .unwrap();
+    let before = world.files("Projects/cur");
+    assert!(
+        !world
+            .list("/Projects")
+            .await
+            .iter()
+            .any(|name| name.starts_with("R\u{e9}"))
+    );
+    assert_eq!(open.commit().await.unwrap().size, Some(400_000));
+    assert_eq!(world.get(file).await.unwrap(), data);
+    world.restart();
+    assert_eq!(world.get(file).await.unwrap(), data);
+    let mut after = world.files("Projects/cur");
+    after.retain(|name| !before.contains(name));
+    assert!(after.len() == 1 && after[0].ends_with(":2,DS"), "{after:?}");
+    let raw = fs::read(world.root("Projects/cur").join(&after[0])).unwrap();
+    let found = inspect(&raw, Default::default());
+    assert_eq!(found.summary.subject, "R\u{e9}sum\u{e9} 2024.tar");
+    assert!(world.files("tmp").is_empty() && world.files("Projects/tmp").is_empty());
+    // It is an attachment like any other: it can be deleted, and the draft goes with it.
+    world.delete(file).await.unwrap();
+    assert_eq!(world.files("Projects/cur"), before);
+    // And the name is free for who asks for it by name.
+    world.put(file, b"again").await.unwrap();
+    assert_eq!(world.get(file).await.unwrap(), b"again");
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_and_leaves_nothing() {
+    let world = World::sample(|options| {
+        options.max_upload = portreeve_model::options::SizeText(10);
+        options.exclude = vec!["*.exe".into()];
+    });
+    for (file, want) in [
+        ("/x.txt", FsErrorKind::Refused),
+        ("/Archive/x.txt", FsErrorKind::Refused),
+        ("/Nowhere/x.txt", FsErrorKind::NotFound),
+        ("/Inbox/a:b.txt", FsErrorKind::InvalidName),
+        ("/Inbox/.hidden", FsErrorKind::InvalidName),
+        ("/Inbox/x.exe", FsErrorKind::Refused),
+        ("/Inbox", FsErrorKind::IsDir),
+        ("/Inbox/Order ACME Ltd-order.xml", FsErrorKind::Unsupported),
+        // On other systems this would be the same name.
+        ("/Inbox/ORDER acme ltd-order.XML", FsErrorKind::Exists),
+    ] {
+        let result = world.put(file, b"x").await;
+        // Names that differ in case alone are noticed at commit at the latest.
+        assert_eq!(kind(result), Some(want), "{file}");
+    }
+    assert_eq!(
+        kind(world.put("/Inbox/x", b"more than ten").await),
+        Some(FsErrorKind::TooLarge)
+    );
+    let mut how = OpenWrite::new(WriteMode::CreateNew);
+    how.size_hint = Some(11);
+    assert_eq!(
+        kind(world.mailbox.open_write(&cx(), &path("/Inbox/y"), how).await),
+        Some(FsErrorKind::TooLarge)
+    );
+    assert!(world.files("tmp").is_empty());
+    assert_eq!(world.files("cur").len(), 2);
+
+    let closed = World::sample(|options| options.on_upload = OnUpload::Refuse);
+    assert_eq!(
+        kind(closed.put("/Inbox/x", b"x").await),
+        Some(FsErrorKind::ReadOnly)
+    );
+    assert!(closed.delete("/Inbox/Order ACME Ltd-order.xml").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_name_taken_meanwhile_is_not_replaced() {
+    let world = World::sample(|_| {});
+    let open = async |mode| {
+        world
+            .mailbox
+            .open_write(&cx(), &path("/Inbox/x"), OpenWrite::new(mode))
+            .await
+    };
+    let (first, second) = (
+        open(WriteMode::Replace).await.unwrap(),
+        open(WriteMode::Replace).await.unwrap(),
+    );
+    second.append(vec![b"2".to_vec().into()]).await.unwrap();
+    second.commit().await.unwrap();
+    assert_eq!(kind(first.commit().await), Some(FsErrorKind::Exists));
+    // What was written is not lost: another name will do.
+    first.append(vec![b"1".to_vec().into()]).await.unwrap();
+    first
+        .retarget(&path("/Inbox/y"), portreeve_vfs::Rename::NoReplace)
+        .await
+        .unwrap();
+    first.commit().await.unwrap();
+    assert_eq!(world.get("/Inbox/x").await.unwrap(), b"2");
+    assert_eq!(world.get("/Inbox/y").await.unwrap(), b"1");
+    assert!(first.write(0, vec![]).await.is_err());
+}
+
+#[tokio::test]
+async fn folders_are_made_renamed_and_removed() {
+    let world = World::sample(|_| {});
+    let make = async |dir: &str| {
+        world
+            .mailbox
+            .make_dir(&cx(), &path(dir), Default::default())
+            .await
+    };
+    let remove = async |dir: &str| world.mailbox.remove(&cx(), &path(dir), Removal::Dir).await;
+    let rename = async |from: &str, to: &str| {
+        world
+            .mailbox
+            .rename(&cx(), &path(from), &path(to), portreeve_vfs::Rename::NoReplace)
+            .await
+    };
+    make("/Entw\u{fc}rfe").await.unwrap();
+    make("/Inbox/Sub").await.unwrap();
+    make("/Projects/Sub.2024").await.unwrap();
+    assert!(world.root(".Entw&APw-rfe/cur").is_dir() && world.root(".INBOX.Sub/cur").is_dir());
+    assert!(world.root("Projects/Sub.2024/cur").is_dir());
+    assert_eq!(kind(make("/Inbox").await), Some(FsErrorKind::Exists));
+    assert_eq!(kind(make("/inbox").await), Some(FsErrorKind::Exists));
+    assert_eq!(kind(make("/a.b").await), Some(FsErrorKind::InvalidName));
+    assert_eq!(kind(make("/Nowhere/x").await), Some(FsErrorKind::NotFound));
+    // Full, protected, a level only.
+    for (dir, want) in [
+        ("/Inbox", FsErrorKind::Refused),
+        ("/Projects", FsErrorKind::NotEmpty),
+        ("/Archive", FsErrorKind::NotEmpty),
+        ("/Archive/2024", FsErrorKind::NotEmpty),
+        ("/Nowhere", FsErrorKind::NotFound),
+        ("/Inbox/Order ACME Ltd-order.xml", FsErrorKind::NotDir),
+    ] {
+        assert_eq!(kind(remove(dir).await), Some(want), "{dir}");
+    }
+    remove("/Projects/Sub.2024").await.unwrap();
+    // Renaming takes messages, sub-folders and names along.
+    let before = world.list("/Archive/2024").await;
+    rename("/Archive", "/Old mail").await.unwrap();
+    assert_eq!(world.list("/Old mail/2024").await, before);
+    assert!(world.root(".Old mail.2024/cur").is_dir());
+    rename("/Old mail/2024", "/Inbox/2024").await.unwrap();
+    assert_eq!(world.list("/Inbox/2024").await, before);
+    assert_eq!(
+        kind(rename("/Projects", "/Inbox/P").await),
+        Some(FsErrorKind::Unsupported)
+    );
+    assert_eq!(
+        kind(rename("/Inbox/Sub", "/Inbox/2024").await),
+        Some(FsErrorKind::Exists)
+    );
+    rename("/Projects", "/Work").await.unwrap();
+    assert_eq!(world.list("/Work").await.len(), 2);
+    // A folder whose messages show no file is not empty.
+    make("/Plain").await.unwrap();
+    world.deliver(".Plain/new/1.x", "Subject: text only\n\nhello");
+    assert_eq!(kind(remove("/Plain").await), Some(FsErrorKind::NotEmpty));
+    assert!(world.root(".Plain/new/1.x").exists());
+}

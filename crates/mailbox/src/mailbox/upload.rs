@@ -1,0 +1,276 @@
+//! Uploads: written to a file without a name, made a draft at commit.
+//!
+//! Invariants: nobody sees anything before commit; an abort or a crash leaves nothing; the draft's
+//! file has exactly the name it was uploaded by; a name that is taken is never replaced.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use portreeve_model::{Name, VPath};
+use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult, OpenWrite, Rename, WriteFile, WriteMode};
+
+use super::{
+    Shared,
+    tree::Node,
+    view::{Need, entry},
+};
+use crate::{
+    Content, Draft, Folder, FolderKind,
+    book::PartKey,
+    maildir::{InFile, fault},
+};
+
+impl Shared {
+    pub(super) async fn open_write(
+        self: &Arc<Self>,
+        path: &VPath,
+        how: &OpenWrite,
+        limit: Option<u64>,
+    ) -> FsResult<Arc<dyn WriteFile>> {
+        let limit = limit.unwrap_or(u64::MAX);
+        let there = match self.resolve(path).await {
+            Ok(Node::File(..)) => true,
+            Ok(_) => return Err(FsErrorKind::IsDir.into()),
+            Err(error) if error.kind() == FsErrorKind::NotFound => false,
+            Err(error) => return Err(error),
+        };
+        match how.mode {
+            WriteMode::Update { create: false } | WriteMode::Append { create: false } if !there => {
+                return Err(FsErrorKind::NotFound.into());
+            }
+            WriteMode::Resume { .. } => {
+                return Err(FsError::new(FsErrorKind::Unsupported)
+                    .context("uploads into a mailbox cannot be resumed"));
+            }
+            WriteMode::Update { .. } | WriteMode::Append { .. } if there => {
+                return Err(FsError::new(FsErrorKind::Unsupported).context("an attachment cannot be changed"));
+            }
+            WriteMode::Replace if there => {
+                return Err(FsError::new(FsErrorKind::Unsupported)
+                    .context("an attachment cannot be replaced: delete it first"));
+            }
+            _ => {}
+        }
+        let place = self.upload_place(path).await?;
+        if how.size_hint.is_some_and(|size| size > limit) {
+            return Err(too_large(limit));
+        }
+        let file = (self.policy.spool)().map_err(|error| fault(&error))?;
+        Ok(Arc::new(Upload {
+            shared: Arc::clone(self),
+            spool: Arc::new(file),
+            limit,
+            state: Mutex::new(State {
+                place: Arc::new(place),
+                size: 0,
+                ended: false,
+            }),
+        }))
+    }
+
+    /// Where a draft may be made.
+    async fn upload_place(&self, path: &VPath) -> FsResult<(Folder, String)> {
+        let (folder, name) = self.vacant(path).await?;
+        let folder = folder.filter(|folder| folder.kind != FolderKind::Container);
+        let folder = folder.ok_or_else(|| {
+            FsError::new(FsErrorKind::Refused).context("files can be uploaded into a mail folder only")
+        })?;
+        if !self.policy.filter.shows(&name) {
+            return Err(FsError::new(FsErrorKind::Refused)
+                .context("the mailbox does not show files of such a name (options include and exclude)"));
+        }
+        Ok((folder, name))
+    }
+
+    /// Makes the draft and binds its file to its name.
+    async fn commit(&self, folder: &Folder, name: &str, content: InFile) -> FsResult<Entry> {
+        let taken = || FsError::new(FsErrorKind::Exists).context("the name was taken meanwhile");
+        // The lock keeps every other commit and every listing of the folder from giving the name away.
+        let slot = self.views.slot(&folder.id);
+        let mut state = slot.lock().await;
+        let view = self.refresh(folder, &mut state, Need::Fresh).await?;
+        let folders = self.tree.children(Some(&folder.id), Need::Fresh).await?;
+        if view.find(name).is_some() || folders.iter().any(|(shown, _)| shown == name) {
+            return Err(taken());
+        }
+        let book = self.book();
+        if !state.bindings(book, &folder.id).await?.free_rested(name) {
+            return Err(taken());
+        }
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let draft = Draft {
+            subject: stem.to_owned(),
+            file_name: name.to_owned(),
+        };
+        let message = self
+            .store
+            .create_draft(&folder.id, &draft, Arc::new(content.clone()))
+            .await?;
+        state.stale();
+        let attachment = message.attachments.iter().find(|a| a.counts());
+        let attachment = attachment.ok_or_else(|| {
+            FsError::new(FsErrorKind::Backend).context("the store made a draft without its attachment")
+        })?;
+        let key = PartKey {
+            message: message.id.clone(),
+            part: attachment.id.clone(),
+        };
+        let bound = state.bindings(book, &folder.id).await?.bind(key, name.to_owned());
+        state.record(book, &folder.id, vec![bound]).await;
+        let shown = Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
+        let mut entry = entry(shown, &message, attachment);
+        entry.size = Some(content.size());
+        Ok(entry)
+    }
+}
+
+fn too_large(limit: u64) -> FsError {
+    FsError::new(FsErrorKind::TooLarge)
+        .context(format!("an upload into this mailbox has at most {limit} bytes"))
+}
+
+/// An upload in progress.
+struct Upload {
+    shared: Arc<Shared>,
+    spool: Arc<File>,
+    limit: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    place: Arc<(Folder, String)>,
+    size: u64,
+    ended: bool,
+}
+
+impl Upload {
+    /// Refuses everything once it has ended.
+    fn open(&self) -> FsResult<Arc<(Folder, String)>> {
+        let state = self.state.lock();
+        if state.ended {
+            return Err(FsError::new(FsErrorKind::Conflict).context("the upload has ended"));
+        }
+        Ok(Arc::clone(&state.place))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> FsResult<T> {
+        let spool = Arc::clone(&self.spool);
+        tokio::task::spawn_blocking(move || work(&spool))
+            .await
+            .map_err(|error| fault(&io::Error::other(error)))?
+            .map_err(|error| fault(&error))
+    }
+
+    /// Where a write of `len` bytes ends, at `at` or at the end so far; the size grows to it.
+    fn reserve(&self, at: Option<u64>, len: u64) -> FsResult<u64> {
+        let mut state = self.state.lock();
+        let at = at.unwrap_or(state.size);
+        let end = at.checked_add(len).filter(|end| *end <= self.limit);
+        let end = end.ok_or_else(|| too_large(self.limit))?;
+        if len > 0 {
+            state.size = state.size.max(end);
+        }
+        Ok(at)
+    }
+
+    async fn put(&self, at: Option<u64>, data: Vec<Bytes>) -> FsResult<u64> {
+        self.open()?;
+        let len: u64 = data.iter().map(|piece| piece.len() as u64).sum();
+        let mut at = self.reserve(at, len)?;
+        self.blocking(move |spool| {
+            for piece in data {
+                spool.write_all_at(&piece, at)?;
+                at += piece.len() as u64;
+            }
+            Ok(at)
+        })
+        .await
+    }
+
+    fn content(&self) -> InFile {
+        InFile {
+            file: Arc::clone(&self.spool),
+            start: 0,
+            size: self.state.lock().size,
+        }
+    }
+}
+
+#[async_trait]
+impl WriteFile for Upload {
+    async fn entry(&self) -> FsResult<Entry> {
+        let place = self.open()?;
+        let name = Name::new(place.1.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
+        Ok(Entry::file(name, self.state.lock().size))
+    }
+
+    async fn write(&self, at: u64, data: Vec<Bytes>) -> FsResult<()> {
+        self.put(Some(at), data).await.map(drop)
+    }
+
+    async fn append(&self, data: Vec<Bytes>) -> FsResult<u64> {
+        self.put(None, data).await
+    }
+
+    async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
+        self.open()?;
+        self.content().read(at, len, into).await
+    }
+
+    async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
+        self.open()?;
+        if attrs.mode.is_some() || attrs.modified.is_some() || attrs.accessed.is_some() {
+            return Err(
+                FsError::new(FsErrorKind::Unsupported).context("times and permissions of mail cannot be set")
+            );
+        }
+        let Some(size) = attrs.size else {
+            return Ok(());
+        };
+        if size > self.limit {
+            return Err(too_large(self.limit));
+        }
+        self.blocking(move |spool| spool.set_len(size)).await?;
+        self.state.lock().size = size;
+        Ok(())
+    }
+
+    async fn sync(&self) -> FsResult<()> {
+        self.open()?;
+        self.blocking(File::sync_data).await
+    }
+
+    async fn retarget(&self, to: &VPath, _how: Rename) -> FsResult<()> {
+        self.open()?;
+        let place = self.shared.upload_place(to).await?;
+        self.state.lock().place = Arc::new(place);
+        Ok(())
+    }
+
+    async fn commit(&self) -> FsResult<Entry> {
+        let place = self.open()?;
+        // A sparse end is real: the file may be longer than what was written.
+        let content = self.content();
+        let size = content.size;
+        self.blocking(move |spool| spool.set_len(size)).await?;
+        let entry = self.shared.commit(&place.0, &place.1, content).await?;
+        self.state.lock().ended = true;
+        Ok(entry)
+    }
+
+    async fn keep(&self) -> FsResult<u64> {
+        self.discard().await?;
+        Ok(0)
+    }
+
+    async fn discard(&self) -> FsResult<()> {
+        self.open()?;
+        self.state.lock().ended = true;
+        Ok(())
+    }
+}

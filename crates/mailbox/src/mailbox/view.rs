@@ -1,0 +1,391 @@
+//! What each folder shows: its files under their names, kept between operations.
+//!
+//! Invariants: one refresh of a folder at a time; a view is replaced as a whole; bindings are
+//! recorded before the names are answered. While the store asks us to slow down, the last view
+//! serves.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex as SyncMutex;
+use portreeve_model::Name;
+use portreeve_vfs::{Entry, FileKind, FsErrorKind, FsResult};
+use tokio::sync::{Mutex, MutexGuard};
+use unicode_normalization::UnicodeNormalization;
+
+use super::{Shared, now};
+use crate::{
+    Attachment, AttachmentKind, ChangeToken, Folder, FolderId, FolderKind, Message, MessageId,
+    StoreAbilities,
+    bind::{Bindings, Wish},
+    book::{Binding, NameBook, PartKey},
+    name::{BaseName, fold},
+    template::Facts,
+};
+
+/// Folders of which the view is held, beyond those in use.
+const MAX_HELD: usize = 256;
+/// Files in all views together, beyond which folders unused longest are let go.
+const MAX_FILES: u64 = 500_000;
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// What was seen within the store's freshness will do.
+    Cheap,
+    /// Ask the store, unless it is remote and was asked within its freshness.
+    Fresh,
+}
+
+impl Need {
+    pub(super) fn allows(self, age: Duration, store: &StoreAbilities) -> bool {
+        (self == Self::Cheap || store.remote) && age < store.fresh_for
+    }
+}
+
+/// A file of a folder.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub(super) entry: Entry,
+    pub(super) key: PartKey,
+}
+
+impl Item {
+    /// The name; every item has one.
+    pub(super) fn name(&self) -> &[u8] {
+        self.entry.name.as_ref().map_or(&[], Name::as_bytes)
+    }
+}
+
+/// The files of a folder, by name.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    pub(super) files: Vec<Item>,
+}
+
+impl View {
+    pub(super) fn find(&self, name: &str) -> Option<&Item> {
+        let at = |name: &str| {
+            let at = self
+                .files
+                .binary_search_by(|item| item.name().cmp(name.as_bytes()))
+                .ok()?;
+            self.files.get(at)
+        };
+        // Some clients (macOS) send names decomposed.
+        at(name).or_else(|| at(&name.nfc().collect::<String>()))
+    }
+}
+
+/// All views.
+pub(super) struct Views {
+    book: Arc<dyn NameBook>,
+    slots: SyncMutex<HashMap<FolderId, Arc<Slot>>>,
+    clock: AtomicU64,
+}
+
+/// One folder's.
+pub(super) struct Slot {
+    state: Mutex<State>,
+    used: AtomicU64,
+    files: AtomicU64,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    bindings: Option<Bindings>,
+    view: Option<Arc<View>>,
+    token: Option<ChangeToken>,
+    asked: Option<Instant>,
+    /// Bindings that could not be recorded yet.
+    unrecorded: bool,
+}
+
+impl Views {
+    pub(super) fn new(book: Arc<dyn NameBook>) -> Self {
+        Self {
+            book,
+            slots: SyncMutex::default(),
+            clock: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn slot(&self, folder: &FolderId) -> Arc<Slot> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut slots = self.slots.lock();
+        let slot = slots.entry(folder.clone()).or_insert_with(|| {
+            Arc::new(Slot {
+                state: Mutex::default(),
+                used: AtomicU64::new(0),
+                files: AtomicU64::new(0),
+            })
+        });
+        slot.used.store(now, Ordering::Relaxed);
+        let slot = Arc::clone(slot);
+        let files = |slots: &HashMap<FolderId, Arc<Slot>>| {
+            slots
+                .values()
+                .map(|slot| slot.files.load(Ordering::Relaxed))
+                .sum::<u64>()
+        };
+        while slots.len() > MAX_HELD || files(&slots) > MAX_FILES {
+            // Nobody else holds it: bindings that somebody is changing must not be loaded twice.
+            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
+            let oldest = idle.min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed));
+            let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
+                break;
+            };
+            slots.remove(&oldest);
+        }
+        slot
+    }
+
+    pub(super) fn forget(&self, folder: &FolderId) {
+        self.slots.lock().remove(folder);
+    }
+
+    /// Makes every folder be looked at again.
+    #[cfg(test)]
+    pub(super) fn expire(&self) {
+        for slot in self.slots.lock().values() {
+            slot.state.try_lock().unwrap().stale();
+        }
+    }
+
+    /// A folder got another id.
+    pub(super) async fn renamed(&self, from: &FolderId, to: &FolderId) -> FsResult<()> {
+        self.forget(from);
+        self.forget(to);
+        self.book.renamed(from, to).await
+    }
+}
+
+impl Slot {
+    pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().await
+    }
+}
+
+impl State {
+    /// Forgets what was seen: the next look asks the store.
+    pub(super) fn stale(&mut self) {
+        self.token = None;
+        self.asked = None;
+    }
+
+    /// The folder's bindings.
+    pub(super) async fn bindings(
+        &mut self,
+        book: &dyn NameBook,
+        folder: &FolderId,
+    ) -> FsResult<&mut Bindings> {
+        if self.bindings.is_none() {
+            let lines = book.load(folder).await?;
+            self.bindings = Some(Bindings::load(lines, now()));
+        }
+        Ok(self.bindings.get_or_insert_default())
+    }
+
+    /// Records changed bindings. When that fails the mailbox goes on: within this process the names
+    /// are right, and the next record tries again.
+    pub(super) async fn record(&mut self, book: &dyn NameBook, folder: &FolderId, mut changed: Vec<Binding>) {
+        let Some(bindings) = &self.bindings else {
+            return;
+        };
+        if changed.is_empty() && !self.unrecorded {
+            return;
+        }
+        let all = bindings.all();
+        if self.unrecorded {
+            changed.clone_from(&all);
+        }
+        let saved = book.save(folder, &changed, &all).await;
+        self.unrecorded = saved.is_err();
+        if let Err(error) = saved {
+            tracing::warn!(?folder, %error, "names could not be recorded; numbered ones may change at a restart");
+        }
+    }
+
+    /// Takes a file out of the view, after its deletion.
+    pub(super) fn take_out(&mut self, gone: impl Fn(&PartKey) -> bool) {
+        if let Some(view) = &self.view {
+            let files = view
+                .files
+                .iter()
+                .filter(|item| !gone(&item.key))
+                .cloned()
+                .collect();
+            self.view = Some(Arc::new(View { files }));
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn book(&self) -> &dyn NameBook {
+        &*self.views.book
+    }
+
+    /// A file by its name; asks again before it says no.
+    pub(super) async fn find(&self, folder: &Folder, name: &str) -> FsResult<Option<Item>> {
+        for need in [Need::Cheap, Need::Fresh] {
+            if let Some(item) = self.view(folder, need).await?.find(name) {
+                return Ok(Some(item.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The files of a folder.
+    pub(super) async fn view(&self, folder: &Folder, need: Need) -> FsResult<Arc<View>> {
+        if folder.kind == FolderKind::Container {
+            return Ok(Arc::default());
+        }
+        let slot = self.views.slot(&folder.id);
+        let mut state = slot.lock().await;
+        let view = self.refresh(folder, &mut state, need).await?;
+        slot.files.store(view.files.len() as u64, Ordering::Relaxed);
+        Ok(view)
+    }
+
+    /// The files of a folder whose slot is locked.
+    pub(super) async fn refresh(
+        &self,
+        folder: &Folder,
+        state: &mut State,
+        need: Need,
+    ) -> FsResult<Arc<View>> {
+        if let (Some(view), Some(asked)) = (&state.view, state.asked)
+            && need.allows(asked.elapsed(), self.store.abilities())
+        {
+            return Ok(Arc::clone(view));
+        }
+        let asked = Instant::now();
+        let fresh = self.relist(folder, state).await;
+        match (fresh, &state.view) {
+            (Ok(()), Some(view)) => {
+                state.asked = Some(asked);
+                Ok(Arc::clone(view))
+            }
+            (Ok(()), None) => Ok(Arc::default()),
+            (Err(error), Some(view)) if error.kind() == FsErrorKind::Throttled => {
+                tracing::debug!(folder = ?folder.id, "the store asks to slow down: the last listing serves");
+                Ok(Arc::clone(view))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Lists the folder, unless its token says that nothing has changed.
+    async fn relist(&self, folder: &Folder, state: &mut State) -> FsResult<()> {
+        let token = self.store.change_token(&folder.id).await?;
+        if state.view.is_some() && token.is_some() && token == state.token {
+            return Ok(());
+        }
+        let mut messages: Vec<Arc<Message>> = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.store.messages(&folder.id, from.as_ref()).await?;
+            messages.extend(page.items);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        // Offset paging over a folder that changes can show a message twice. The older message gets
+        // the better name, whatever the order of arrival here.
+        messages.sort_by(|a, b| (a.summary.received, &a.id).cmp(&(b.summary.received, &b.id)));
+        let mut seen: HashSet<MessageId> = HashSet::new();
+        messages.retain(|message| seen.insert(message.id.clone()));
+        let folders = self.tree.children(Some(&folder.id), Need::Cheap).await?;
+        let taken = folders.iter().map(|(name, _)| fold(name)).collect();
+        let (shown, wishes) = self.shown(&folder.id, &messages);
+        let unsure = messages
+            .iter()
+            .filter(|m| !m.complete)
+            .map(|m| m.id.clone())
+            .collect();
+
+        let book = self.book();
+        let bindings = state.bindings(book, &folder.id).await?;
+        let changed = bindings.update(&wishes, &unsure, &taken, now());
+        let mut files: Vec<Item> = Vec::with_capacity(shown.len());
+        for (wish, (message, attachment)) in wishes.into_iter().zip(shown) {
+            let name = bindings
+                .name(&wish.key)
+                .and_then(|name| Name::new(name.as_bytes()).ok());
+            if let Some(name) = name {
+                files.push(Item {
+                    entry: entry(name, message, attachment),
+                    key: wish.key,
+                });
+            }
+        }
+        files.sort_by(|a, b| a.name().cmp(b.name()));
+        state.record(book, &folder.id, changed).await;
+        state.view = Some(Arc::new(View { files }));
+        state.token = token;
+        Ok(())
+    }
+
+    /// The attachments that are shown, and the names they would like.
+    fn shown<'a>(
+        &self,
+        folder: &FolderId,
+        messages: &'a [Arc<Message>],
+    ) -> (Vec<(&'a Message, &'a Attachment)>, Vec<Wish>) {
+        let present = SystemTime::now();
+        let mut shown = Vec::new();
+        let mut wishes = Vec::new();
+        for message in messages {
+            for attachment in &message.attachments {
+                let visible = match attachment.kind {
+                    AttachmentKind::File | AttachmentKind::Item => true,
+                    AttachmentKind::Inline => self.policy.inline,
+                    AttachmentKind::Reference => false,
+                };
+                if !visible {
+                    continue;
+                }
+                let facts = Facts {
+                    folder,
+                    message,
+                    attachment,
+                    now: present,
+                };
+                let base = BaseName::new(&self.policy.template.expand(&facts));
+                if !self.policy.filter.shows(&base.numbered(0)) {
+                    continue;
+                }
+                let key = PartKey {
+                    message: message.id.clone(),
+                    part: attachment.id.clone(),
+                };
+                shown.push((&**message, attachment));
+                wishes.push(Wish { key, base });
+            }
+        }
+        (shown, wishes)
+    }
+}
+
+/// An attachment as an entry.
+pub(super) fn entry(name: Name, message: &Message, attachment: &Attachment) -> Entry {
+    let mut entry = Entry::bare(Some(name), FileKind::File);
+    entry.size = attachment.size;
+    entry.modified = Some(message.summary.received);
+    // Content never changes under its key.
+    let mut hash = blake3::Hasher::new();
+    hash.update(message.id.0.as_bytes());
+    hash.update(&[0]);
+    hash.update(attachment.id.0.as_bytes());
+    let mut version = [0; 8];
+    hash.finalize_xof().fill(&mut version);
+    entry.version = Some(u64::from_be_bytes(version));
+    entry
+}

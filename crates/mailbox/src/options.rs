@@ -1,0 +1,112 @@
+//! Options of `storage type = "maildir"`.
+
+use std::path::PathBuf;
+
+use portreeve_model::options::SizeText;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::template;
+
+/// A Maildir or Maildir++ as a storage: attachments are files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaildirOptions {
+    /// Directory of the Maildir: the one that holds `cur`, `new` and `tmp` of the Inbox.
+    pub root: PathBuf,
+    /// How file names are composed. Placeholders: `message.subject`, `message.id`,
+    /// `message.internet_id`, `message.parent_id`, `message.conversation_id`,
+    /// `message.body_preview`, `message.importance`, `message.inference`, `message.categories`,
+    /// `attachment.name`, `attachment.size`, `from.email`, `from.name`, `sender.email`,
+    /// `sender.name`, and `now.` and `sent.` with `iso`, `date`, `time`, `year`, `month`, `day`,
+    /// `hour`, `minute`, `second`, `timestamp`.
+    #[serde(default = "default_template")]
+    pub template: String,
+    /// Also show inline parts, such as pictures within a text.
+    #[serde(default)]
+    pub inline: bool,
+    /// Show only files whose composed name matches one of these patterns, e.g. `["*.pdf"]`; empty
+    /// for all.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Hide files whose composed name matches one of these patterns.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What becomes of a message when its last attachment is deleted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+    /// The folder that `on_delete = "move"` moves messages to, e.g. `"/Processed"`; it must exist.
+    #[serde(default)]
+    pub move_to: Option<String>,
+    /// What becomes of uploads.
+    #[serde(default)]
+    pub on_upload: OnUpload,
+    /// Largest message that is looked at; attachments of larger ones are not shown, and such
+    /// messages are never deleted.
+    #[serde(default = "default_max_message")]
+    pub max_message: SizeText,
+    /// Largest file that can be uploaded.
+    #[serde(default = "default_max_upload")]
+    pub max_upload: SizeText,
+    /// Directory where names are remembered over restarts; the server sets one below its
+    /// `data_dir`. Without it, numbered names may change at a restart.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl MaildirOptions {
+    /// The Maildir at `root`, everything else as by default.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            template: default_template(),
+            inline: false,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            on_delete: OnDelete::default(),
+            move_to: None,
+            on_upload: OnUpload::default(),
+            max_message: default_max_message(),
+            max_upload: default_max_upload(),
+            state_dir: None,
+        }
+    }
+}
+
+/// What becomes of a message whose last attachment is deleted. *Last* means that the store, asked
+/// afresh and unfiltered, shows no other attachment of any kind but inline ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDelete {
+    /// The message is deleted.
+    #[default]
+    Remove,
+    /// The message moves to the folder `move_to`, its last attachment still in it.
+    Move,
+    /// The message is marked as deleted, its last attachment still in it.
+    Soft,
+}
+
+/// What becomes of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUpload {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// A draft is made in that folder with the file attached.
+    Draft,
+}
+
+fn default_template() -> String {
+    template::DEFAULT.to_owned()
+}
+
+fn default_max_message() -> SizeText {
+    SizeText(150 << 20)
+}
+
+fn default_max_upload() -> SizeText {
+    SizeText(100 << 20)
+}

@@ -1,0 +1,289 @@
+//! The contract under the file system: what a mailbox is to us, wherever it lives.
+//!
+//! Shaped for the worst case, a remote store that is paged, throttled and eventually consistent
+//! (Microsoft Graph, IMAP); the Maildir next door is the easy one. Rules of the contract:
+//!
+//! - A [`MessageId`] is immutable while the message stays in the mailbox, whatever its flags, its
+//!   folder or its siblings. A [`PartId`] is stable while the part lives: deleting one part changes
+//!   no other's id. Ids are opaque and case-sensitive.
+//! - Listings are complete when every page was taken: no silent limit. A page may be empty and still
+//!   have a successor.
+//! - Sizes are exact or unknown, never estimates.
+//! - Errors are kinds of the storage contract. [`FsErrorKind::Throttled`](portreeve_vfs::FsErrorKind)
+//!   carries [`Retry::After`](portreeve_vfs::Retry); a store spends its own budget of concurrent
+//!   requests and honours `Retry-After` below this trait, where all sessions share it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use portreeve_model::Timestamp;
+use portreeve_vfs::FsResult;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(pub Arc<str>);
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl From<&str> for $type {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+    };
+}
+
+id! {
+    /// A folder, as the store names it.
+    FolderId
+}
+id! {
+    /// A message, immutable as long as it stays in the mailbox.
+    MessageId
+}
+id! {
+    /// A part within its message, stable as long as the part lives.
+    PartId
+}
+
+/// What a store can do; never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreAbilities {
+    /// Single attachments can be deleted out of a message.
+    pub delete_part: bool,
+    /// Messages can be deleted and moved.
+    pub delete_message: bool,
+    /// Folders can be made, renamed and deleted.
+    pub folders: bool,
+    /// Drafts can be created.
+    pub drafts: bool,
+    /// Largest attachment of a draft, in bytes, where there is a limit.
+    pub max_draft: Option<u64>,
+    /// How long a listing may be reused without asking the store; zero: ask for the change token
+    /// each time, it is cheap.
+    pub fresh_for: Duration,
+    /// Listings come over a network.
+    pub remote: bool,
+}
+
+/// Where the next page begins: opaque to everybody but the store that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageCursor(pub Box<str>);
+
+/// One page of a listing.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// What is on it; possibly nothing.
+    pub items: Vec<T>,
+    /// Where to go on; none at the end.
+    pub next: Option<PageCursor>,
+}
+
+/// Changes when a folder's messages do. Equal tokens mean that a former listing still holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeToken(pub Box<str>);
+
+/// What a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderKind {
+    /// Where mail arrives: can be neither renamed nor deleted.
+    Inbox,
+    /// Another folder that the store protects (Sent, Drafts, Deleted Items).
+    WellKnown,
+    /// Any other.
+    Ordinary,
+    /// A mere level of the tree: holds folders, cannot hold messages.
+    Container,
+}
+
+/// One mail folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Its id.
+    pub id: FolderId,
+    /// The name as people see it, raw: the file system cleans it.
+    pub name: String,
+    /// What it is.
+    pub kind: FolderKind,
+}
+
+/// Somebody in an address header.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    /// Display name.
+    pub name: String,
+    /// Address.
+    pub email: String,
+}
+
+/// What is known of a message without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Subject, decoded, raw; empty where there is none.
+    pub subject: String,
+    /// `From`.
+    pub from: Person,
+    /// `Sender`, else `From`.
+    pub sender: Person,
+    /// When the store received it.
+    pub received: Timestamp,
+    /// `Date`, where it is one.
+    pub sent: Option<Timestamp>,
+    /// `Message-ID`, without the angle brackets.
+    pub internet_id: String,
+    /// What ties a thread together.
+    pub conversation_id: String,
+    /// `low`, `normal` or `high`.
+    pub importance: String,
+    /// What the store takes it for (`focused`, `other`); empty where it has no opinion.
+    pub inference: String,
+    /// Categories or keywords.
+    pub categories: Vec<String>,
+    /// The first 255 characters of its text; empty where the store does not offer it.
+    pub body_preview: String,
+}
+
+/// A message with everything that hangs on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its id.
+    pub id: MessageId,
+    /// Its headers.
+    pub summary: Summary,
+    /// Every attachment of every kind, unfiltered, in the message's order.
+    pub attachments: Vec<Attachment>,
+    /// Whether `attachments` is known to be all: when false (too many parts, too large, unreadable),
+    /// no deletion of an attachment ever costs the message.
+    pub complete: bool,
+}
+
+/// What an attachment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachmentKind {
+    /// A file.
+    File,
+    /// A message (or calendar item) attached whole: shown as `.eml`.
+    Item,
+    /// A link to content elsewhere: never shown, but it keeps its message alive.
+    Reference,
+    /// Part of the text, such as a picture within it: hidden unless asked for.
+    Inline,
+}
+
+/// One attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its id.
+    pub id: PartId,
+    /// What it is.
+    pub kind: AttachmentKind,
+    /// Its name as sent, decoded, raw; never empty: the store makes one up by the type.
+    pub name: String,
+    /// Exact size of its content, where the store knows it.
+    pub size: Option<u64>,
+    /// Media type.
+    pub content_type: String,
+}
+
+impl Attachment {
+    /// Whether it keeps its message alive: everything that is no mere part of the text.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.kind != AttachmentKind::Inline
+    }
+}
+
+/// A message to be made by an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its subject.
+    pub subject: String,
+    /// The attachment's name.
+    pub file_name: String,
+}
+
+/// Bytes at rest that can be read at any offset: the content of an attachment, or of an upload.
+/// Stays readable after the message is gone.
+#[async_trait]
+pub trait Content: Send + Sync {
+    /// Exact length in bytes.
+    fn size(&self) -> u64;
+
+    /// Appends up to `len` bytes from offset `at` to `into` and gives it back: fewer only at the
+    /// end. A store whose stream ends before [`Content::size`] fails with `Backend`: content that
+    /// is cut off is never passed on as whole.
+    async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>>;
+}
+
+/// A mailbox.
+#[async_trait]
+pub trait MailStore: Send + Sync {
+    /// What it can do.
+    fn abilities(&self) -> &StoreAbilities;
+
+    /// The folders directly below `parent`, or at the top.
+    async fn folders(&self, parent: Option<&FolderId>, from: Option<&PageCursor>) -> FsResult<Page<Folder>>;
+
+    /// The messages of a folder with all their attachments. Messages marked as deleted are not
+    /// among them.
+    async fn messages(&self, folder: &FolderId, from: Option<&PageCursor>) -> FsResult<Page<Arc<Message>>>;
+
+    /// The state of a folder's messages; none where it cannot be told (list again then).
+    async fn change_token(&self, folder: &FolderId) -> FsResult<Option<ChangeToken>>;
+
+    /// One message, asked from the store itself and not from any cache, with every attachment of
+    /// every kind: what the rule of deletion is decided by.
+    async fn message(&self, folder: &FolderId, message: &MessageId) -> FsResult<Message>;
+
+    /// The content of a part, its transfer encoding undone.
+    async fn open_part(
+        &self,
+        folder: &FolderId,
+        message: &MessageId,
+        part: &PartId,
+    ) -> FsResult<Arc<dyn Content>>;
+
+    /// Takes one part out of its message; the others stay whole, with their ids.
+    async fn delete_part(&self, folder: &FolderId, message: &MessageId, part: &PartId) -> FsResult<()>;
+
+    /// Deletes a message for good (or to wherever the store keeps deleted ones).
+    async fn delete_message(&self, folder: &FolderId, message: &MessageId) -> FsResult<()>;
+
+    /// Marks a message as deleted: it vanishes from listings and can be brought back with a mail
+    /// client.
+    async fn soft_delete(&self, folder: &FolderId, message: &MessageId) -> FsResult<()>;
+
+    /// Moves a message; its id and those of its parts stay.
+    async fn move_message(&self, folder: &FolderId, message: &MessageId, to: &FolderId) -> FsResult<()>;
+
+    /// Makes a folder below `parent`, or at the top.
+    async fn create_folder(&self, parent: Option<&FolderId>, name: &str) -> FsResult<Folder>;
+
+    /// Gives a folder another parent and name, with everything in it, and answers which ids changed
+    /// by that, its own and those below it: old and new.
+    async fn rename_folder(
+        &self,
+        folder: &FolderId,
+        parent: Option<&FolderId>,
+        name: &str,
+    ) -> FsResult<Vec<(FolderId, FolderId)>>;
+
+    /// Deletes a folder that holds neither folders nor messages (hidden ones included), else
+    /// `NotEmpty`.
+    async fn delete_folder(&self, folder: &FolderId) -> FsResult<()>;
+
+    /// Makes a draft in `folder` with `content` attached: there as a whole when this answers, not
+    /// there at all when it fails.
+    async fn create_draft(
+        &self,
+        folder: &FolderId,
+        draft: &Draft,
+        content: Arc<dyn Content>,
+    ) -> FsResult<Message>;
+}
