@@ -7,11 +7,11 @@ use std::{
 };
 
 use portreeve_model::{Act, Outcome};
-use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, OpCx};
+use portreeve_vfs::{Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx};
 
 use crate::{
     Plan,
-    deed::Deed,
+    deed::{Deed, Present},
     live::{Live, View},
 };
 
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Pass {
     live: Arc<Live>,
     view: Arc<View>,
+    there: Option<Entry>,
     began: Instant,
     /// What is to be recorded; `None` once it was, or where success is not recorded.
     act: Option<Act>,
@@ -35,7 +36,15 @@ pub(crate) async fn enter(live: &Arc<Live>, deed: &Deed<'_>) -> FsResult<Pass> {
         return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
     }
     let view = live.view();
-    let verdict = deed.check(&view.plan).and_then(|()| {
+    let (present, there) = match deed.asks_about(&view.plan) {
+        None => (Present::Either, None),
+        // An error counts as nothing there: the operation itself will say it.
+        Some(path) => match view.tree.stat(&live.cx, path, Links::Follow).await {
+            Ok(entry) => (Present::Yes, Some(entry)),
+            Err(_) => (Present::No, None),
+        },
+    };
+    let verdict = deed.check(&view.plan, present).and_then(|()| {
         if live.gate.0.audit.load().healthy() {
             Ok(())
         } else {
@@ -51,6 +60,7 @@ pub(crate) async fn enter(live: &Arc<Live>, deed: &Deed<'_>) -> FsResult<Pass> {
     Ok(Pass {
         live: Arc::clone(live),
         view,
+        there,
         began,
         act,
         records_success,
@@ -61,6 +71,11 @@ impl Pass {
     /// The tree. Only a pass leads here.
     pub(crate) fn tree(&self) -> &dyn FileSystem {
         &self.view.tree
+    }
+
+    /// What others see at the path that the deed asks about.
+    pub(crate) const fn there(&self) -> Option<&Entry> {
+        self.there.as_ref()
     }
 
     pub(crate) fn plan(&self) -> &Plan {

@@ -11,12 +11,12 @@ pub(crate) enum Deed<'a> {
     Stat(&'a VPath),
     List(&'a VPath),
     Download(&'a VPath),
-    Upload(&'a VPath, &'a OpenWrite, Present),
+    Upload(&'a VPath, &'a OpenWrite),
     Remove(&'a VPath, Removal),
     MakeDir(&'a VPath),
-    Rename(&'a VPath, &'a VPath, Rename, Present),
+    Rename(&'a VPath, &'a VPath, Rename),
     SetAttrs(&'a VPath, &'a Attrs),
-    Copy(&'a VPath, &'a VPath, Rename, Present),
+    Copy(&'a VPath, &'a VPath, Rename),
     Space(&'a VPath),
     Link(&'a VPath, &'a VPath),
     ReadLink(&'a VPath),
@@ -27,7 +27,7 @@ pub(crate) enum Deed<'a> {
 pub(crate) enum Present {
     Yes,
     No,
-    /// Not asked, since the verbs are the same either way.
+    /// Not asked, since the answer changes nothing.
     Either,
 }
 
@@ -45,7 +45,7 @@ impl Deed<'_> {
             Self::Stat(path) | Self::Space(path) | Self::ReadLink(path) => Act::Stat(path.clone()),
             Self::List(path) => Act::List(path.clone()),
             Self::Download(path) => Act::Download(transfer(path)),
-            Self::Upload(path, ..) => Act::Upload(transfer(path)),
+            Self::Upload(path, _) => Act::Upload(transfer(path)),
             Self::Remove(path, Removal::File) => Act::RemoveFile(path.clone()),
             Self::Remove(path, Removal::Dir) => Act::RemoveDir(path.clone()),
             Self::MakeDir(path) => Act::MakeDir(path.clone()),
@@ -73,11 +73,28 @@ impl Deed<'_> {
         )
     }
 
+    /// The path of which must be known first whether something is there: where creating and changing
+    /// are not both allowed, where a name may be replaced, and where a quota counts what is replaced.
+    pub(crate) fn asks_about(&self, plan: &Plan) -> Option<&VPath> {
+        let counted = |path: &VPath| {
+            plan.grant(path)
+                .is_some_and(|(grant, _)| grant.limits.quota.is_some())
+        };
+        match *self {
+            Self::Upload(path, how) => {
+                let same = check_upload(plan, path, how.mode, Present::Either).is_ok();
+                (counted(path) || !same && how.mode != WriteMode::CreateNew).then_some(path)
+            }
+            Self::Rename(_, to, Rename::Replace) | Self::Copy(_, to, Rename::Replace) => Some(to),
+            _ => None,
+        }
+    }
+
     /// Whether the plan allows it.
     ///
     /// # Errors
     /// `Refused` with the verb that is missing, or `NotFound` where the person may not even know.
-    pub(crate) fn check(&self, plan: &Plan) -> FsResult<()> {
+    pub(crate) fn check(&self, plan: &Plan, present: Present) -> FsResult<()> {
         let need = |path: &VPath, verb: Verb| need_any(plan, path, &[verb]);
         match *self {
             Self::Stat(path) | Self::Space(path) | Self::ReadLink(path) => {
@@ -93,10 +110,10 @@ impl Deed<'_> {
                 need(path, Verb::List)
             }
             Self::Download(path) => need(path, Verb::Read),
-            Self::Upload(path, how, present) => check_upload(plan, path, how.mode, present),
+            Self::Upload(path, how) => check_upload(plan, path, how.mode, present),
             Self::Remove(path, _) => need(path, Verb::Delete),
             Self::MakeDir(path) => need(path, Verb::MakeDir),
-            Self::Rename(from, to, how, present) => {
+            Self::Rename(from, to, how) => {
                 need(from, Verb::Rename)?;
                 need(to, Verb::Rename)?;
                 if how == Rename::Replace && present == Present::Yes {
@@ -113,7 +130,7 @@ impl Deed<'_> {
                 }
                 Ok(())
             }
-            Self::Copy(from, to, how, present) => {
+            Self::Copy(from, to, how) => {
                 need(from, Verb::Read)?;
                 match (how, present) {
                     (Rename::Replace, Present::Yes) => need(to, Verb::Overwrite),
@@ -139,11 +156,6 @@ fn check_upload(plan: &Plan, path: &VPath, mode: WriteMode, present: Present) ->
         Present::No => need_any(plan, path, &[Verb::Create]),
         Present::Either => need_any(plan, path, &[Verb::Create]).and_then(|()| need_any(plan, path, change)),
     }
-}
-
-/// Whether it matters if something is at `path`: not where creating and changing are both allowed.
-pub(crate) fn presence_matters(plan: &Plan, path: &VPath, mode: WriteMode) -> bool {
-    mode != WriteMode::CreateNew && check_upload(plan, path, mode, Present::Either).is_err()
 }
 
 fn need_any(plan: &Plan, path: &VPath, verbs: &[Verb]) -> FsResult<()> {

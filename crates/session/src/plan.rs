@@ -106,6 +106,36 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Where it appears.
+    #[must_use]
+    pub const fn mount(&self) -> &VPath {
+        &self.mount
+    }
+
+    /// The storage behind it.
+    #[must_use]
+    pub fn storage(&self) -> &str {
+        &self.storage
+    }
+
+    /// The group that brings it.
+    #[must_use]
+    pub const fn group(&self) -> &GroupName {
+        &self.group
+    }
+
+    /// The directory of the storage that is mounted.
+    #[must_use]
+    pub const fn within(&self) -> &VPath {
+        &self.within
+    }
+
+    /// What may be done, before the rules.
+    #[must_use]
+    pub const fn verbs(&self) -> VerbSet {
+        self.verbs
+    }
+
     /// What the quota of this grant is counted under: two people in one shared directory share it.
     pub(crate) fn quota_key(&self) -> String {
         format!("{}:{}", self.storage, self.within)

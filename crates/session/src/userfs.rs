@@ -15,7 +15,7 @@ use portreeve_vfs::{
 use crate::{
     Download, Upload,
     choke::{Pass, enter},
-    deed::{Deed, Present, presence_matters},
+    deed::Deed,
     digest::Digest,
     live::Live,
     quota::Quota,
@@ -136,38 +136,19 @@ impl UserFs {
     /// What the storage says; `Refused` by the plan; `Quota` and `TooLarge` where the announced size
     /// does not fit.
     pub async fn upload(&self, path: &VPath, mut how: OpenWrite) -> FsResult<Upload> {
-        let view = self.0.view();
-        let matters = presence_matters(&view.plan, path, how.mode);
-        let has_quota = view
-            .plan
-            .grant(path)
-            .is_some_and(|(grant, _)| grant.limits.quota.is_some());
-        let there = if matters || has_quota {
-            self.visible(path).await
-        } else {
-            None
-        };
-        let present = match (matters, &there) {
-            (false, _) => Present::Either,
-            (true, Some(_)) => Present::Yes,
-            (true, None) => Present::No,
-        };
-        let pass = enter(&self.0, &Deed::Upload(path, &how, present)).await?;
+        let pass = enter(&self.0, &Deed::Upload(path, &how)).await?;
         // Whoever may create but not overwrite must not win a race: the commit refuses to replace too.
-        if present == Present::No && matches!(how.mode, WriteMode::Replace) {
+        if how.mode == WriteMode::Replace
+            && pass.there().is_none()
+            && !pass.plan().allows(path, Verb::Overwrite)
+        {
             how.mode = WriteMode::CreateNew;
         }
-        let opened = self.open_upload(&pass, path, how, there.as_ref()).await;
+        let opened = self.open_upload(&pass, path, how).await;
         pass.leave(opened)
     }
 
-    async fn open_upload(
-        &self,
-        pass: &Pass,
-        path: &VPath,
-        how: OpenWrite,
-        there: Option<&Entry>,
-    ) -> FsResult<Upload> {
+    async fn open_upload(&self, pass: &Pass, path: &VPath, how: OpenWrite) -> FsResult<Upload> {
         let limits = pass
             .plan()
             .grant(path)
@@ -198,7 +179,7 @@ impl UserFs {
         let account = match quota {
             None => None,
             Some(quota) => {
-                let visible = there.and_then(|entry| entry.size).unwrap_or(0);
+                let visible = pass.there().and_then(|entry| entry.size).unwrap_or(0);
                 let account = Self::account(quota, mode, before, visible, hint).await;
                 match account {
                     Ok(account) => Some(account),
@@ -305,17 +286,7 @@ impl UserFs {
     /// # Errors
     /// What the storage says; `Refused` by the plan; `CrossMount` between storages.
     pub async fn rename(&self, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        let there = if how == Rename::Replace {
-            self.visible(to).await
-        } else {
-            None
-        };
-        let present = if there.is_some() {
-            Present::Yes
-        } else {
-            Present::No
-        };
-        let pass = enter(&self.0, &Deed::Rename(from, to, how, present)).await?;
+        let pass = enter(&self.0, &Deed::Rename(from, to, how)).await?;
         let result = async {
             if let Some(open) = self.0.pending.at(from) {
                 open.file.retarget(to, how).await?;
@@ -324,7 +295,7 @@ impl UserFs {
             }
             let quota = self.quota(&pass, to).await?;
             pass.tree().rename(pass.cx(), from, to, how).await?;
-            if let (Some(quota), Some(replaced)) = (quota, there.filter(Entry::is_file)) {
+            if let (Some(quota), Some(replaced)) = (quota, pass.there().filter(|entry| entry.is_file())) {
                 quota.release(replaced.size.unwrap_or(0)).await;
             }
             Ok(())
@@ -375,17 +346,7 @@ impl UserFs {
     /// # Errors
     /// What the storage says; `Refused` by the plan; `CrossMount` between storages.
     pub async fn copy(&self, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        let there = if how == Rename::Replace {
-            self.visible(to).await
-        } else {
-            None
-        };
-        let present = if there.is_some() {
-            Present::Yes
-        } else {
-            Present::No
-        };
-        let pass = enter(&self.0, &Deed::Copy(from, to, how, present)).await?;
+        let pass = enter(&self.0, &Deed::Copy(from, to, how)).await?;
         let result = async {
             let quota = self.quota(&pass, to).await?;
             let size = if quota.is_some() {
@@ -398,7 +359,7 @@ impl UserFs {
             }
             let copied = pass.tree().copy(pass.cx(), from, to, how).await;
             if let Some(quota) = &quota {
-                let replaced = there.and_then(|entry| entry.size).unwrap_or(0);
+                let replaced = pass.there().and_then(|entry| entry.size).unwrap_or(0);
                 quota.release(if copied.is_ok() { replaced } else { size }).await;
             }
             copied
@@ -445,14 +406,6 @@ impl UserFs {
         let pass = enter(&self.0, &Deed::ReadLink(path)).await?;
         let result = pass.tree().read_link(pass.cx(), path).await;
         pass.leave(result)
-    }
-
-    /// What others see at `path`; an error counts as nothing, the operation itself will say it.
-    async fn visible(&self, path: &VPath) -> Option<Entry> {
-        let view = self.0.view();
-        portreeve_vfs::FileSystem::stat(&view.tree, &self.0.cx, path, Links::Follow)
-            .await
-            .ok()
     }
 
     async fn size_or_partial(&self, pass: &Pass, path: &VPath) -> u64 {
