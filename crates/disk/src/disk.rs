@@ -18,6 +18,7 @@ use crate::{
     draft::Live,
     hop::{Hop, blocking},
     options::OpenError,
+    pace::Pace,
     root::Root,
     stat,
     storage::Storage,
@@ -88,6 +89,7 @@ impl Disk {
             root,
             hop,
             live: Arc::new(Live::default()),
+            pace: Arc::new(Pace::default()),
             fsync: options.fsync,
             hard_links: options.hard_links,
             file_mode: options.file_mode.0,
@@ -190,8 +192,13 @@ impl FileSystem for Disk {
 
     async fn remove(&self, cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
         let (owner, path) = (cx.owner.clone(), path.clone());
-        self.quick(move |storage| storage.remove(&owner, &path, what))
-            .await
+        let large = self.storage.hop == Hop::Local && self.storage.is_large(&path);
+        let remove = move |storage: &Arc<Storage>| storage.remove(&owner, &path, what);
+        if large {
+            self.slow(remove).await
+        } else {
+            self.quick(remove).await
+        }
     }
 
     async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
@@ -201,8 +208,13 @@ impl FileSystem for Disk {
 
     async fn set_attrs(&self, _cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {
         let path = path.clone();
-        self.quick(move |storage| storage.set_attrs(&path, attrs, links))
-            .await
+        let set = move |storage: &Arc<Storage>| storage.set_attrs(&path, attrs, links);
+        // Cutting a large file short takes a while.
+        if attrs.size.is_some() {
+            self.slow(set).await
+        } else {
+            self.quick(set).await
+        }
     }
 
     async fn copy(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {

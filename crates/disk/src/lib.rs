@@ -19,6 +19,7 @@ mod hop;
 mod listing;
 mod names;
 mod options;
+mod pace;
 mod read;
 mod root;
 mod stat;

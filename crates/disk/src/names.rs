@@ -68,11 +68,12 @@ pub(crate) fn is_undo(name: &[u8]) -> bool {
     is_reserved(name) && name.ends_with(b".undo")
 }
 
-/// The key is fixed: it keeps names apart and short, and hides nothing that the owner of the disk
-/// does not see anyway.
+/// Keeps names apart and short; hides nothing that the owner of the disk does not see anyway.
 fn stem(context: &str, input: &[u8]) -> Vec<u8> {
-    let key = blake3::derive_key(context, b"");
-    let hex = blake3::keyed_hash(&key, input).to_hex();
+    let hex = blake3::Hasher::new_derive_key(context)
+        .update(input)
+        .finalize()
+        .to_hex();
     let half = hex.as_bytes().get(..32).unwrap_or(hex.as_bytes());
     with_suffix(PREFIX, half)
 }

@@ -153,3 +153,34 @@ impl Error for OpenError {
         Some(&self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Options, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_the_root_must_be_given() {
+        assert_eq!(parse(r#"{"root": "/srv"}"#), Ok(Options::new("/srv")));
+        let text = serde_json::to_string(&Options::new("/srv")).unwrap();
+        assert_eq!(parse(&text), Ok(Options::new("/srv")), "{text}");
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (text, want) in [
+            (r#"{}"#, "root"),
+            (r#"{"root": "/srv", "rot": 1}"#, "unknown field `rot`"),
+            (r#"{"root": "/srv", "file_mode": "4755"}"#, "is not a mode"),
+            (r#"{"root": "/srv", "file_mode": "rw-"}"#, "is not a mode"),
+            (r#"{"root": "/srv", "symlinks": "yes"}"#, "`follow` or `refuse`"),
+            (r#"{"root": "/srv", "partials_keep": "1"}"#, "is not a duration"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(want), "{text}: {error}");
+        }
+    }
+}

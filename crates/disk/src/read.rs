@@ -21,6 +21,8 @@ use crate::{
 
 /// Distance of the probes into the page cache. The kernel reads ahead at least this much at once.
 const PROBE_STRIDE: u64 = 128 << 10;
+/// Up to this size a range is read without waiting, instead of asked for first.
+const SMALL: usize = 64 << 10;
 
 /// A file open for reading.
 #[derive(Debug)]
@@ -38,10 +40,20 @@ impl ReadFile for OpenFile {
         &self.entry
     }
 
-    async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
+    async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
         let size = self.entry.size.unwrap_or(0);
-        if self.hop.data_in_place() || (self.hop == Hop::Local && self.is_cached(at, len, size)) {
+        let end = at.saturating_add(len as u64);
+        if self.hop.data_in_place() {
             return read_at(&self.file, at, len, size, into);
+        }
+        if self.hop == Hop::Local && !self.no_probe.load(Ordering::Relaxed) {
+            if len <= SMALL && end <= size {
+                if self.read_small(at, len, &mut into) {
+                    return Ok(into);
+                }
+            } else if self.is_cached(at, end.min(size)) {
+                return read_at(&self.file, at, len, size, into);
+            }
         }
         let file = Arc::clone(&self.file);
         blocking(move || read_at(&file, at, len, size, into)).await
@@ -49,37 +61,56 @@ impl ReadFile for OpenFile {
 }
 
 impl OpenFile {
-    /// Whether the page cache holds the range: one byte is read at its end, at its start and at every
-    /// stride between, without waiting (`RWF_NOWAIT`, preadv2(2)).
-    ///
-    /// Reading the whole range so would need a buffer that is filled with zeros first; the probes cost
-    /// 0.2 µs each. The end comes first, so that the kernel's read-ahead sees a sequential reader.
-    fn is_cached(&self, at: u64, len: usize, size: u64) -> bool {
-        if self.no_probe.load(Ordering::Relaxed) {
-            return false;
+    /// Reads a small range whole without waiting (`RWF_NOWAIT`, preadv2(2)), or not at all. The call
+    /// takes initialised memory only; zeroing so little costs less than the probes below.
+    fn read_small(&self, at: u64, len: usize, into: &mut Vec<u8>) -> bool {
+        let start = into.len();
+        into.reserve_exact(len);
+        into.resize(start + len, 0);
+        let room = into.get_mut(start..).unwrap_or_default();
+        let got = io::preadv2(
+            &self.file,
+            &mut [IoSliceMut::new(room)],
+            at,
+            ReadWriteFlags::NOWAIT,
+        );
+        let whole = got == Ok(len);
+        if !whole {
+            into.truncate(start);
+            self.note(got.err());
         }
-        let end = at.saturating_add(len as u64).min(size);
+        whole
+    }
+
+    /// Whether the page cache holds the range: one byte is read at its end, at its start and at every
+    /// stride between, without waiting.
+    ///
+    /// Measured on ext4, CPU seconds per GiB in blocks of 256 KiB: probes and plain read 0.04, zeroing
+    /// and reading without waiting 0.05, by way of the blocking pool 0.14 to 0.2. The end comes first,
+    /// so that the kernel's read-ahead sees a sequential reader.
+    fn is_cached(&self, at: u64, end: u64) -> bool {
         if at >= end {
             return true; // nothing to read, or a tail that has grown: no disk is asked for
         }
         let mut spot = end - 1;
         loop {
             let mut byte = [0];
-            let found = io::preadv2(
-                &self.file,
-                &mut [IoSliceMut::new(&mut byte)],
-                spot,
-                ReadWriteFlags::NOWAIT,
-            );
-            match found {
+            let pieces = &mut [IoSliceMut::new(&mut byte)];
+            match io::preadv2(&self.file, pieces, spot, ReadWriteFlags::NOWAIT) {
                 Ok(_) if spot == at => return true,
                 Ok(_) => spot = spot.saturating_sub(PROBE_STRIDE).max(at),
-                Err(Errno::AGAIN | Errno::INTR) => return false,
-                Err(_) => {
-                    self.no_probe.store(true, Ordering::Relaxed);
+                Err(errno) => {
+                    self.note(Some(errno));
                     return false;
                 }
             }
+        }
+    }
+
+    /// Remembers that the file system cannot answer without waiting.
+    fn note(&self, errno: Option<Errno>) {
+        if !matches!(errno, None | Some(Errno::AGAIN | Errno::INTR)) {
+            self.no_probe.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -132,7 +163,10 @@ fn fill(file: &OwnedFd, from: u64, goal: usize, into: &mut Vec<u8>) -> Result<us
 }
 
 /// Tells the kernel that the file will be read from the start to the end: twice the read-ahead.
-pub(crate) fn advise(file: &OwnedFd) {
+pub(crate) fn advise(file: &OwnedFd, size: u64) {
+    if size <= PROBE_STRIDE {
+        return; // read at once anyway
+    }
     // Only advice: a file system without it reads all the same.
     let _ = fs::fadvise(file, 0, None, fs::Advice::Sequential);
 }

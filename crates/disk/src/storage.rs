@@ -25,6 +25,7 @@ use crate::{
     hop::Hop,
     listing::DirStream,
     names,
+    pace::Pace,
     read::{self, OpenFile},
     root::{Place, Root},
     stat::{self, SAFE_MODE},
@@ -36,12 +37,16 @@ use crate::{
 /// Opening for reading: never waits for the other end of a pipe, never takes a terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
+/// What is removed on the blocking pool.
+const LARGE: u64 = 64 << 20;
+
 /// The storage.
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Storage {
     pub(crate) root: Root,
     pub(crate) hop: Hop,
     pub(crate) live: Arc<Live>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) fsync: bool,
     pub(crate) hard_links: bool,
     pub(crate) file_mode: u32,
@@ -81,7 +86,7 @@ impl Storage {
             undo::recover(&place, false)?;
             found = stat::of(&file).or_fs()?;
         }
-        read::advise(&file);
+        read::advise(&file, found.stx_size);
         Ok(OpenFile {
             hop: self.hop_of(&file, &found),
             file: Arc::new(file),
@@ -283,6 +288,13 @@ impl Storage {
                 done => done.or_fs(),
             },
         }
+    }
+
+    /// Whether removing what is at `path` would keep a thread busy: the kernel frees some 20 GiB a second.
+    pub(crate) fn is_large(&self, path: &VPath) -> bool {
+        self.root
+            .stat(path, Links::Keep)
+            .is_ok_and(|found| found.stx_size > LARGE)
     }
 
     pub(crate) fn rename(&self, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {

@@ -108,15 +108,12 @@ fn reserved(storage: &Storage, place: &Place, swept: &mut Swept) -> FsResult<()>
     } else if names::is_undo(place.name.as_bytes()) {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let journal = fs::openat(&*place.dir, place.name.as_bytes(), flags, Mode::empty()).or_fs()?;
-        if let Some(name) = undo::target(&journal)? {
-            drop(journal);
-            undo::recover(
-                &Place {
-                    dir: Arc::clone(&place.dir),
-                    name,
-                },
-                false,
-            )?;
+        let Some(name) = undo::target(&journal)? else {
+            return Ok(()); // being written this moment
+        };
+        drop(journal);
+        let dir = Arc::clone(&place.dir);
+        if undo::recover(&Place { dir, name }, false)? {
             swept.recovered += 1;
         }
     }

@@ -83,23 +83,23 @@ impl Undo {
 }
 
 /// Cuts the file at `place` back where a crash left a journal for it. A live append is `Busy` for
-/// writers, of no concern to readers.
-pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<()> {
+/// writers, of no concern to readers. Answers whether a journal was played back.
+pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<bool> {
     let journal = names::undo(&place.name);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match fs::openat(&*place.dir, &journal, flags, Mode::empty()) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(false),
         Err(errno) => return Err(errno).or_fs(),
     };
     match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::AGAIN) if for_writing => return Err(busy()),
-        Err(Errno::AGAIN) => return Ok(()),
+        Err(Errno::AGAIN) => return Ok(false),
         Err(errno) => return Err(errno).or_fs(),
     }
     if !is_in_place(place, &journal, &file)? {
-        return Ok(()); // finished between open and lock
+        return Ok(false); // finished between open and lock
     }
     if let Some((inode, len, name)) = read(&file)?
         && name == place.name
@@ -107,7 +107,7 @@ pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<()> {
         cut(place, inode, len)?;
     }
     match fs::unlinkat(&*place.dir, &journal, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(errno) => Err(errno).or_fs(),
     }
 }

@@ -216,3 +216,21 @@ async fn killed_while_appending_in_place() {
         assert_eq!(fs::read_dir(dir.path().join("root")).unwrap().count(), 1);
     }
 }
+
+#[test]
+fn a_root_that_cannot_be_opened_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "x").unwrap();
+    let mut options = Options::new(dir.path().join("none"));
+    options.create_root = false;
+    for (root, want) in [
+        ("none", "set `create_root = true`"),
+        ("file", "must name a directory"),
+        ("none/below", "make its parent directory"),
+    ] {
+        options.root = dir.path().join(root);
+        let error = Disk::open(&options).map(drop).unwrap_err().to_string();
+        assert!(error.contains(want) && error.contains(root), "{error}");
+        options.create_root = true;
+    }
+}
