@@ -1,0 +1,316 @@
+//! The body of an upload: gathered into large pieces, written while the next ones come.
+//!
+//! Invariants: a file becomes visible only when exactly the declared length came (V5); everything
+//! that came and was not refused is kept otherwise (V2), whoever broke off, even when hyper drops the
+//! request in mid-body; at most two gathered pieces are held.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use axum::body::{Body, BodyDataStream};
+use bytes::Bytes;
+use futures::StreamExt;
+use portreeve_session::{Entry, FsError, FsErrorKind, FsResult, Session, Upload};
+
+/// How much is gathered before it is written.
+const GATHER: usize = 512 << 10;
+/// The time over which the minimum rate is measured.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// How an upload ended without being whole.
+#[derive(Debug)]
+pub(crate) enum Unfinished {
+    /// The storage refused. What is kept, if anything, is to be asked of the storage.
+    Storage(FsError),
+    /// The client broke off, was too slow, or the session ended: so many bytes are kept.
+    Client { why: FsError, too_slow: bool, kept: u64 },
+}
+
+/// Receives `length` bytes into `upload` from offset `at` on, and commits it where `last`, else keeps it.
+pub(crate) async fn receive(
+    upload: Upload,
+    body: Body,
+    place: Place,
+    session: &Session,
+    minimum_rate: u64,
+) -> Result<Received, Unfinished> {
+    let mut receiving = Receiving {
+        upload: Some(upload),
+        at: place.at,
+        unwritten: Vec::new(),
+        gathered: Vec::new(),
+    };
+    let mut source = Source {
+        stream: body.into_data_stream(),
+        left: place.length,
+        pace: Pace::new(minimum_rate),
+    };
+    let mut end = End::More;
+    loop {
+        let (write, gathered) = receiving.split();
+        if matches!(end, End::More) {
+            let gather = async {
+                tokio::select! {
+                    biased;
+                    () = session.ended().cancelled() => Ok(End::Broken(Break::SessionOver)),
+                    end = source.gather(gathered) => Ok(end),
+                }
+            };
+            match futures::future::try_join(write, gather).await {
+                Ok(((), came)) => end = came,
+                Err(error) => return Err(Unfinished::Storage(receiving.fail(error).await)),
+            }
+        } else if let Err(error) = write.await {
+            return Err(Unfinished::Storage(receiving.fail(error).await));
+        }
+        if receiving.gathered.is_empty() && !matches!(end, End::More) {
+            break;
+        }
+        receiving.unwritten = std::mem::take(&mut receiving.gathered);
+    }
+    match end {
+        End::Broken(how) => {
+            let why = how.error();
+            let too_slow = matches!(how, Break::TooSlow);
+            let kept = receiving.keep(why.clone()).await;
+            Err(Unfinished::Client { why, too_slow, kept })
+        }
+        _ if place.last => match receiving.commit().await {
+            Ok(entry) => Ok(Received::Whole(Box::new(entry))),
+            Err(error) => Err(Unfinished::Storage(error)),
+        },
+        _ => {
+            let why =
+                FsError::new(FsErrorKind::Incomplete).context("a piece of the file came; more is to follow");
+            Ok(Received::Piece {
+                kept: receiving.keep(why).await,
+            })
+        }
+    }
+}
+
+/// Where the bytes of one request belong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// Offset of the first byte.
+    pub(crate) at: u64,
+    /// How many there are.
+    pub(crate) length: u64,
+    /// Whether the file is whole after them.
+    pub(crate) last: bool,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// The file is visible.
+    Whole(Box<Entry>),
+    /// A piece was kept: the file has so many bytes now.
+    Piece { kept: u64 },
+}
+
+/// The upload and what of it is not yet written. Dropped in mid-way, because hyper gave the request
+/// up, it writes what it holds and keeps it, in the background.
+struct Receiving {
+    upload: Option<Upload>,
+    at: u64,
+    /// Being written. It is let go only afterwards: a write that is dropped half-way is done again, at
+    /// the same place.
+    unwritten: Vec<Bytes>,
+    /// Comes next.
+    gathered: Vec<Bytes>,
+}
+
+impl Receiving {
+    /// The write of what is held, and the place for what comes meanwhile.
+    fn split(&mut self) -> (impl Future<Output = FsResult<()>> + '_, &mut Vec<Bytes>) {
+        let Self {
+            upload,
+            at,
+            unwritten,
+            gathered,
+        } = self;
+        let write = async move {
+            let Some(upload) = upload.as_ref().filter(|_| !unwritten.is_empty()) else {
+                return Ok(());
+            };
+            upload.write(*at, unwritten.clone()).await?;
+            *at += total(unwritten);
+            unwritten.clear();
+            Ok(())
+        };
+        (write, gathered)
+    }
+
+    async fn commit(mut self) -> FsResult<Entry> {
+        match self.upload.take() {
+            Some(upload) => tokio::spawn(async move { upload.commit().await })
+                .await
+                .unwrap_or_else(|_| Err(FsErrorKind::Backend.into())),
+            None => Err(FsErrorKind::Conflict.into()),
+        }
+    }
+
+    async fn keep(mut self, why: FsError) -> u64 {
+        match self.upload.take() {
+            Some(upload) => {
+                let kept = tokio::spawn(async move { upload.keep(why).await.unwrap_or(0) });
+                kept.await.unwrap_or(0)
+            }
+            None => 0,
+        }
+    }
+
+    /// A write failed: the upload is ended with that error, which decides whether anything is kept.
+    async fn fail(mut self, error: FsError) -> FsError {
+        self.unwritten.clear();
+        self.gathered.clear();
+        self.keep(error.clone()).await;
+        error
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let (at, mut unwritten) = (self.at, std::mem::take(&mut self.unwritten));
+        unwritten.append(&mut self.gathered);
+        runtime.spawn(async move {
+            let written = if unwritten.is_empty() {
+                Ok(())
+            } else {
+                upload.write(at, unwritten).await
+            };
+            let why = written.err().unwrap_or_else(|| Break::Client.error());
+            let _ = upload.keep(why).await;
+        });
+    }
+}
+
+fn total(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+/// How far gathering came.
+enum End {
+    /// There is more to come.
+    More,
+    /// Everything that was declared is here.
+    Complete,
+    /// No more will come.
+    Broken(Break),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Break {
+    Client,
+    TooSlow,
+    SessionOver,
+}
+
+impl Break {
+    fn error(self) -> FsError {
+        FsError::new(FsErrorKind::Cancelled).context(match self {
+            Self::Client => "the client broke off before the file was whole",
+            Self::TooSlow => "the client sent too slowly",
+            Self::SessionOver => "the session is over",
+        })
+    }
+}
+
+/// The client's side.
+struct Source {
+    stream: BodyDataStream,
+    left: u64,
+    pace: Pace,
+}
+
+impl Source {
+    /// Adds pieces to `into` until there is enough to write, or no more comes.
+    async fn gather(&mut self, into: &mut Vec<Bytes>) -> End {
+        self.pace.go_on();
+        let end = self.gather_on(into).await;
+        self.pace.pause();
+        end
+    }
+
+    async fn gather_on(&mut self, into: &mut Vec<Bytes>) -> End {
+        let mut held = 0;
+        while self.left > 0 {
+            let Ok(next) = tokio::time::timeout_at(self.pace.deadline().into(), self.stream.next()).await
+            else {
+                if self.pace.is_slow(Instant::now()) {
+                    return End::Broken(Break::TooSlow);
+                }
+                continue;
+            };
+            let Some(Ok(piece)) = next else {
+                return End::Broken(Break::Client);
+            };
+            let piece_len = piece.len() as u64;
+            if piece_len > self.left {
+                return End::Broken(Break::Client);
+            }
+            self.left -= piece_len;
+            self.pace.came(piece_len);
+            held += piece.len();
+            into.push(piece);
+            if held >= GATHER {
+                break;
+            }
+        }
+        if self.left == 0 { End::Complete } else { End::More }
+    }
+}
+
+/// How fast the client is: measured only while we wait for it.
+struct Pace {
+    minimum: u64,
+    began: Instant,
+    paused: Instant,
+    came: u64,
+}
+
+impl Pace {
+    fn new(minimum: u64) -> Self {
+        Self {
+            minimum,
+            began: Instant::now(),
+            paused: Instant::now(),
+            came: 0,
+        }
+    }
+
+    /// The time in which the client waits for us does not count.
+    fn go_on(&mut self) {
+        self.began += self.paused.elapsed();
+    }
+
+    fn pause(&mut self) {
+        self.paused = Instant::now();
+    }
+
+    fn deadline(&self) -> Instant {
+        self.began + WINDOW
+    }
+
+    fn came(&mut self, bytes: u64) {
+        self.came += bytes;
+        if self.came >= self.minimum.saturating_mul(WINDOW.as_secs()) {
+            self.began = Instant::now();
+            self.came = 0;
+        }
+    }
+
+    /// At the end of a window: whether too little came in it. Starts the next one.
+    fn is_slow(&mut self, now: Instant) -> bool {
+        let slow = self.came < self.minimum.saturating_mul(WINDOW.as_secs());
+        self.began = now;
+        self.came = 0;
+        slow
+    }
+}
