@@ -29,7 +29,7 @@ const MAX_RACES: usize = 8;
 impl Upload {
     /// Makes the upload visible under its name, whole and durable.
     pub(crate) fn commit(&self) -> FsResult<Entry> {
-        let _order = self.finishing.lock();
+        let _alone = self.turn.write();
         self.open()?;
         let (place, how, attrs) = {
             let state = self.state.lock();
@@ -78,17 +78,16 @@ impl Upload {
 
     /// Keeps what was written and answers its length.
     pub(crate) fn keep(&self) -> FsResult<u64> {
+        let _alone = self.turn.write();
         self.open()?;
         if let Body::Draft(draft) = &self.body {
             self.sync_file(&draft.file)?;
         }
-        self.keep_as_is()
+        self.leave()
     }
 
-    /// The same without making it durable.
-    pub(crate) fn keep_as_is(&self) -> FsResult<u64> {
-        let _order = self.finishing.lock();
-        self.open()?;
+    /// The same without making it durable, for whoever is alone with it.
+    pub(crate) fn leave(&self) -> FsResult<u64> {
         let Body::Draft(draft) = &self.body else {
             return self.abandon().map(|()| 0);
         };
@@ -125,7 +124,7 @@ impl Upload {
 
     /// Throws away what was written.
     pub(crate) fn discard(&self) -> FsResult<()> {
-        let _order = self.finishing.lock();
+        let _alone = self.turn.write();
         self.open()?;
         self.abandon()
     }
@@ -154,7 +153,7 @@ impl Upload {
 
     /// Changes the name that commit will give.
     pub(crate) fn retarget(&self, to: &VPath, how: Rename) -> FsResult<()> {
-        let _order = self.finishing.lock();
+        let _alone = self.turn.write();
         self.open()?;
         names::refuse_reserved(to)?;
         let Body::Draft(draft) = &self.body else {

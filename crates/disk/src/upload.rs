@@ -1,8 +1,9 @@
 //! A file open for writing: a draft beside its target, or (large files that cannot be reflinked) the
 //! file itself.
 //!
-//! Invariant: the state is locked for moments only; `finishing` puts commit, keep, discard and retarget
-//! in order and is only ever taken where waiting is allowed.
+//! Invariant: no write lands after the end. Writes share `turn`, the ends (commit, keep, discard) and
+//! retarget have it alone: they wait also for writes whose caller has given up. It is waited for only
+//! where waiting is allowed; the state is locked for moments only.
 
 use std::{
     sync::{
@@ -14,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use portreeve_model::VPath;
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult, Owner, Rename, WriteFile};
 use rustix::{
@@ -45,7 +46,7 @@ pub(crate) struct Upload {
     pub(crate) body: Body,
     pub(crate) state: Mutex<State>,
     pub(crate) ended: AtomicBool,
-    pub(crate) finishing: Mutex<()>,
+    pub(crate) turn: RwLock<()>,
     /// Every write goes to the end, whatever its offset.
     appends: bool,
     appending: Mutex<()>,
@@ -103,7 +104,7 @@ impl Upload {
                 },
             }),
             ended: AtomicBool::new(false),
-            finishing: Mutex::new(()),
+            turn: RwLock::new(()),
             appends,
             appending: Mutex::new(()),
         }
@@ -222,12 +223,19 @@ impl Handle {
     ) -> FsResult<T> {
         let (pace, began) = (&self.upload.storage.pace, Instant::now());
         let len = data.iter().map(Bytes::len).sum();
-        if self.hop == Hop::Local && pace.allows(len, began) {
+        if self.hop == Hop::Local
+            && pace.allows(len, began)
+            && let Some(_turn) = self.upload.turn.try_read()
+        {
             let done = work(&self.upload, &mut data);
             pace.took(began, Instant::now());
             return done;
         }
-        self.data(move |upload| work(upload, &mut data)).await
+        self.data(move |upload| {
+            let _turn = upload.turn.read();
+            work(upload, &mut data)
+        })
+        .await
     }
 }
 
@@ -258,7 +266,11 @@ impl WriteFile for Handle {
     }
 
     async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
-        self.data(move |upload| upload.set_attrs(attrs)).await
+        self.data(move |upload| {
+            let _turn = upload.turn.read();
+            upload.set_attrs(attrs)
+        })
+        .await
     }
 
     async fn sync(&self) -> FsResult<()> {
@@ -291,7 +303,7 @@ impl Drop for Upload {
     fn drop(&mut self) {
         // Two or three metadata calls; an fsync is not owed to anybody who did not ask for it.
         if !self.ended.load(Ordering::Acquire)
-            && let Err(error) = self.keep_as_is()
+            && let Err(error) = self.leave()
         {
             tracing::warn!(%error, "an upload that was dropped could not be kept");
         }

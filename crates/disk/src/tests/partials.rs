@@ -162,3 +162,33 @@ async fn many_at_once_leave_nothing_behind() {
     }
     assert_eq!(fs::read_dir(dir.path().join("root")).unwrap().count(), 3);
 }
+
+#[test]
+fn a_write_that_nobody_waits_for_never_lands_after_the_end() {
+    const BLOCK: u64 = 4 << 20;
+    let (dir, disk) = disk();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let kept = runtime.block_on(async {
+        let disk = disk.as_if_remote();
+        let file = open(&disk, "a", "/f", WriteMode::Replace).await.unwrap();
+        file.write(0, vec!["x".into()]).await.unwrap();
+        let block = bytes::Bytes::from(vec![1; BLOCK as usize]);
+        for n in 0..8 {
+            let write = file.write(n * BLOCK, vec![block.clone()]);
+            // Handed over to the pool, then given up, as at a time-out.
+            tokio::select! {
+                biased;
+                done = write => done.unwrap(),
+                () = std::future::ready(()) => {}
+            }
+        }
+        file.keep().await.unwrap()
+    });
+    drop(runtime); // waits for what has begun
+    let left = fs::read_dir(dir.path().join("root"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(left.metadata().unwrap().len(), kept);
+}
