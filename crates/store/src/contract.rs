@@ -6,6 +6,7 @@
 
 mod accounts;
 mod bans;
+mod quota;
 
 use async_trait::async_trait;
 
@@ -64,6 +65,9 @@ pub async fn run(places: &dyn Places) -> Result<usize, Vec<String>> {
         bans::a_ban_replaces_and_forgets_failures,
         bans::a_batch_is_applied_in_its_order,
         bans::many_batches_lose_nothing,
+        quota::counts_what_was_established,
+        quota::never_exceeds_its_limit,
+        quota::extremes_do_not_wrap,
     );
     if failures.is_empty() {
         Ok(count)

@@ -16,6 +16,7 @@ mod db;
 mod engine;
 mod error;
 mod migrate;
+mod quota;
 #[cfg(test)]
 mod tests;
 

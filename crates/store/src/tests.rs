@@ -38,7 +38,7 @@ impl Places for Directories {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract() {
     match contract::run(&Directories).await {
-        Ok(cases) => assert!(cases >= 13, "{cases} cases"),
+        Ok(cases) => assert!(cases >= 16, "{cases} cases"),
         Err(failures) => panic!("{}", failures.join("\n")),
     }
 }
