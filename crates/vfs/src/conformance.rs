@@ -222,4 +222,6 @@ pub async fn run_where(fixture: &dyn Fixture, chosen: impl Fn(&str) -> bool) -> 
 }
 
 #[cfg(test)]
+mod sabotage;
+#[cfg(test)]
 mod tests;

@@ -277,3 +277,6 @@ fn incomplete(kept: usize) -> FsError {
 fn random(caps: &Capabilities) -> bool {
     caps.write == WriteAccess::Random
 }
+
+#[cfg(test)]
+mod tests;

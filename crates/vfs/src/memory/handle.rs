@@ -88,14 +88,10 @@ impl Pending {
         let Some(name) = place.name.clone() else {
             return Err(FsErrorKind::IsDir.into());
         };
-        let there = match place.node {
-            Some(id) if how.mode == WriteMode::CreateNew => {
-                let _ = id;
-                return Err(FsErrorKind::Exists.into());
-            }
-            Some(id) => Some(tree.content(id)?),
-            None => None,
-        };
+        if place.node.is_some() && how.mode == WriteMode::CreateNew {
+            return Err(FsErrorKind::Exists.into());
+        }
+        let there = place.node.map(|id| tree.content(id)).transpose()?;
         if how.read_back && !(random(caps) && (caps.update || there.is_none())) {
             return Err(FsErrorKind::Unsupported.into());
         }
