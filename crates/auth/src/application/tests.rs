@@ -1,1 +1,371 @@
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+};
 
+use parking_lot::Mutex;
+use portreeve_model::RoleName;
+
+use super::*;
+use crate::{
+    AccountKey, AccountsError, Check, HashCost, KEY_CLAIM,
+    conformance::{Person, Subject},
+    fakes::{KEY, OTHER_KEY, attempt, group, key, name, password, secret},
+};
+
+const CHEAP: HashCost = HashCost {
+    memory_kib: 64,
+    passes: 1,
+    lanes: 1,
+};
+
+/// A store in memory that can be away.
+#[derive(Default)]
+struct Memory {
+    accounts: Mutex<BTreeMap<(bool, UserName), Account>>,
+    away: AtomicBool,
+    generation: AtomicU64,
+    finds: AtomicUsize,
+    noted: AtomicUsize,
+}
+
+impl Memory {
+    fn put(&self, account: Account) {
+        let admin = account.member_of.audience() == Audience::Admin;
+        self.accounts
+            .lock()
+            .insert((admin, account.name.clone()), account);
+        self.generation.fetch_add(1, SeqCst);
+    }
+
+    fn here(&self) -> Result<(), AccountsError> {
+        if self.away.load(SeqCst) {
+            return Err(AccountsError::Unavailable("away".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Accounts for Memory {
+    async fn find(&self, audience: Audience, name: &UserName) -> Result<Option<Account>, AccountsError> {
+        self.finds.fetch_add(1, SeqCst);
+        self.here()?;
+        let key = (audience == Audience::Admin, name.clone());
+        Ok(self.accounts.lock().get(&key).cloned())
+    }
+
+    async fn list(&self, _: Audience, _: Option<&UserName>, _: usize) -> Result<Vec<Account>, AccountsError> {
+        self.here()?;
+        Ok(self.accounts.lock().values().cloned().collect())
+    }
+
+    async fn add(&self, account: &Account) -> Result<(), AccountsError> {
+        self.here()?;
+        self.put(account.clone());
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        audience: Audience,
+        name: &UserName,
+        change: AccountChange,
+    ) -> Result<(), AccountsError> {
+        self.here()?;
+        let mut accounts = self.accounts.lock();
+        let account = accounts
+            .get_mut(&(audience == Audience::Admin, name.clone()))
+            .ok_or_else(|| AccountsError::NoAccount(name.clone()))?;
+        if let AccountChange::Rehash { from, to } = change
+            && account.password.as_ref() == Some(&from)
+        {
+            account.password = Some(to);
+        }
+        self.generation.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    async fn remove(&self, audience: Audience, name: &UserName) -> Result<(), AccountsError> {
+        self.here()?;
+        self.accounts
+            .lock()
+            .remove(&(audience == Audience::Admin, name.clone()));
+        self.generation.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    async fn record_login(
+        &self,
+        audience: Audience,
+        name: &UserName,
+        at: SystemTime,
+    ) -> Result<(), AccountsError> {
+        self.here()?;
+        self.noted.fetch_add(1, SeqCst);
+        let key = (audience == Audience::Admin, name.clone());
+        if let Some(account) = self.accounts.lock().get_mut(&key) {
+            account.last_login = Some(at);
+        }
+        Ok(())
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+}
+
+struct Bench {
+    store: Arc<Memory>,
+    hasher: Arc<Hasher>,
+    method: Application,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let store = Arc::new(Memory::default());
+        let hasher = Arc::new(Hasher::new(CHEAP, 2, 64).unwrap());
+        let options = ApplicationOptions::default();
+        let method = Application::new(&options, Arc::clone(&store) as _, Arc::clone(&hasher));
+        Self {
+            store,
+            hasher,
+            method,
+        }
+    }
+
+    async fn put(&self, user: &str, member_of: Membership, change: impl FnOnce(&mut Account)) {
+        let mut account = Account::new(name(user), member_of, SystemTime::UNIX_EPOCH);
+        account.password = Some(self.hasher.hash(&secret("right")).await.unwrap());
+        change(&mut account);
+        self.store.put(account);
+    }
+
+    async fn accepted(&self, user: &str, credential: Credential) -> Option<Identity> {
+        match self.method.verify(&attempt(user, credential)).await {
+            Verdict::Accept(identity) => Some(identity),
+            _ => None,
+        }
+    }
+}
+
+fn staff() -> Membership {
+    Membership::Groups(vec![group("staff")])
+}
+
+fn operators() -> Membership {
+    Membership::Roles(vec![RoleName::new("operator").unwrap()])
+}
+
+#[tokio::test]
+async fn passes_the_suite_of_methods_for_both_audiences() {
+    for (audience, member_of) in [(Audience::Transfer, staff()), (Audience::Admin, operators())] {
+        let bench = Bench::new();
+        bench.put("alice", member_of.clone(), |_| {}).await;
+        bench.put("dora", member_of.clone(), |a| a.disabled = true).await;
+        bench
+            .put("ed", member_of, |a| a.expires = Some(SystemTime::UNIX_EPOCH))
+            .await;
+        let person = |user: &str| Person::new(user, "right").unwrap();
+        let subject = Subject {
+            method: &bench.method,
+            audience,
+            works: &|| bench.hasher.works(),
+            active: person("alice"),
+            disabled: Some(person("dora")),
+            expired: Some(person("ed")),
+            outage: Some(&|away| bench.store.away.store(away, SeqCst)),
+        };
+        assert_eq!(crate::conformance::check(&subject).await, Ok(()), "{audience:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_decoy_asks_the_store_as_a_try_does() {
+    let bench = Bench::new();
+    bench.put("alice", staff(), |_| {}).await;
+    for user in ["alice", "nobody"] {
+        for credential in [password("wrong"), Credential::PublicKey(key(KEY))] {
+            let attempt = attempt(user, credential);
+            let cost = || (bench.store.finds.load(SeqCst), bench.hasher.works());
+            let before = cost();
+            bench.method.verify(&attempt).await;
+            let between = cost();
+            bench.method.decoy(&attempt).await;
+            let after = cost();
+            assert_eq!(
+                (between.0 - before.0, between.1 - before.1),
+                (after.0 - between.0, after.1 - between.1)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_realms_of_one_name() {
+    let bench = Bench::new();
+    bench.put("alice", operators(), |_| {}).await;
+    assert!(matches!(
+        bench.method.verify(&attempt("alice", password("right"))).await,
+        Verdict::NotMine
+    ));
+    bench.put("alice", staff(), |a| a.password = None).await;
+    assert!(bench.accepted("alice", password("right")).await.is_none());
+    let mut admin = attempt("alice", password("right"));
+    admin.audience = Audience::Admin;
+    let Verdict::Accept(who) = bench.method.verify(&admin).await else {
+        panic!("the administrator's password is right");
+    };
+    assert!(who.groups.is_empty() && who.roles.len() == 1);
+    bench.store.remove(Audience::Admin, &name("alice")).await.unwrap();
+    assert!(matches!(
+        bench.method.still_valid(&who, Audience::Admin).await,
+        Standing::Gone(_)
+    ));
+}
+
+#[tokio::test]
+async fn keys_and_their_removal() {
+    let bench = Bench::new();
+    let ours = |line: &str| AccountKey::parse(line, None, KeyRules::default()).unwrap();
+    let weak = AccountKey {
+        line: "ssh-dss AAAAB3NzaC1kc3M=".into(),
+        ..ours(KEY)
+    };
+    bench
+        .put("alice", staff(), |a| a.keys = vec![weak, ours(KEY)])
+        .await;
+    let offered = attempt("alice", Credential::PublicKey(key(KEY)));
+    assert_eq!(bench.method.knows_key(&offered).await, KeyAnswer::Yes);
+    let who = bench
+        .accepted("alice", Credential::PublicKey(key(KEY)))
+        .await
+        .unwrap();
+    assert_eq!(who.claims[KEY_CLAIM], ours(KEY).fingerprint);
+    assert!(
+        bench
+            .accepted("alice", Credential::PublicKey(key(OTHER_KEY)))
+            .await
+            .is_none()
+    );
+    assert_eq!(
+        bench.method.still_valid(&who, Audience::Transfer).await,
+        Standing::Valid
+    );
+    bench
+        .put("alice", staff(), |a| a.keys = vec![ours(OTHER_KEY)])
+        .await;
+    assert!(matches!(
+        bench.method.still_valid(&who, Audience::Transfer).await,
+        Standing::Gone(_)
+    ));
+    bench.store.away.store(true, SeqCst);
+    assert!(matches!(
+        bench.method.knows_key(&offered).await,
+        KeyAnswer::Fault(_)
+    ));
+    assert!(matches!(
+        bench.method.still_valid(&who, Audience::Transfer).await,
+        Standing::Unknown(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_weak_hash_is_made_stronger_by_its_own_password_only() {
+    let bench = Bench::new();
+    let weaker = Hasher::new(
+        HashCost {
+            memory_kib: 32,
+            ..CHEAP
+        },
+        1,
+        4,
+    )
+    .unwrap();
+    let weak = weaker.hash(&secret("right")).await.unwrap();
+    bench
+        .put("alice", staff(), |a| a.password = Some(weak.clone()))
+        .await;
+    let stored = || {
+        let key = (false, name("alice"));
+        bench.store.accounts.lock()[&key].password.clone().unwrap()
+    };
+    assert!(bench.accepted("alice", password("wrong")).await.is_none());
+    assert_eq!(stored(), weak);
+    assert!(bench.accepted("alice", password("right")).await.is_some());
+    let strong = StoredHash::parse(&stored()).unwrap();
+    assert_ne!(stored(), weak);
+    assert_eq!(
+        bench.hasher.check(Some(&strong), &secret("right")).await,
+        Ok(Check::Right { outdated: false })
+    );
+    assert!(bench.accepted("alice", password("right")).await.is_some());
+}
+
+#[tokio::test]
+async fn sign_ins_are_noted_once_a_minute() {
+    let bench = Bench::new();
+    bench.put("alice", staff(), |_| {}).await;
+    for _ in 0..5 {
+        assert!(bench.accepted("alice", password("right")).await.is_some());
+        assert!(bench.accepted("alice", password("wrong")).await.is_none());
+    }
+    assert_eq!(bench.store.noted.load(SeqCst), 1);
+    let mut later = attempt("alice", password("right"));
+    later.at += Duration::from_secs(61);
+    assert!(matches!(bench.method.verify(&later).await, Verdict::Accept(_)));
+    assert_eq!(bench.store.noted.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_stored_hash_that_cannot_be_used_is_our_fault() {
+    let bench = Bench::new();
+    bench
+        .put("alice", staff(), |a| {
+            let greedy =
+                "$argon2id$v=19$m=9000000,t=1,p=1$c2FsdHNhbHQ$ZG9udCB0cnVzdCBtZSB0aGlzIGlzIDMyIGJ5dGVzISE";
+            a.password = Some(greedy.into());
+        })
+        .await;
+    let verdict = bench.method.verify(&attempt("alice", password("right"))).await;
+    let Verdict::Fault(fault) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(
+        fault.0.contains("alice") && fault.0.contains("1 GiB"),
+        "{}",
+        fault.0
+    );
+}
+
+#[tokio::test]
+async fn explains_without_a_credential() {
+    let bench = Bench::new();
+    bench.put("alice", staff(), |a| a.disabled = true).await;
+    let Explanation::Known { state, identity } =
+        bench.method.explain(&name("alice"), Audience::Transfer).await
+    else {
+        panic!("alice is known");
+    };
+    assert!(state.contains("disabled") && identity.groups == [group("staff")]);
+    assert_eq!(
+        bench.method.explain(&name("bob"), Audience::Transfer).await,
+        Explanation::Unknown
+    );
+    assert_eq!(
+        bench.method.explain(&name("alice"), Audience::Admin).await,
+        Explanation::Unknown
+    );
+    assert_eq!(bench.hasher.works(), 1, "only the password that was set");
+}
+
+#[tokio::test]
+async fn the_generation_is_the_stores() {
+    let bench = Bench::new();
+    let before = bench.method.generation();
+    bench.put("alice", staff(), |_| {}).await;
+    assert!(bench.method.generation() > before);
+    let before = bench.method.generation();
+    assert!(bench.accepted("alice", password("right")).await.is_some());
+    assert_eq!(bench.method.generation(), before, "a sign-in is no change");
+}

@@ -303,3 +303,49 @@ async fn a_live_session_is_asked_of_its_own_method_alone() {
         Renewal::Gone(_)
     ));
 }
+
+#[tokio::test]
+async fn explains_a_name_without_any_credential() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let path = dir.path().join(text.len().to_string());
+        std::fs::write(&path, text).unwrap();
+        let options = crate::LocalFileOptions {
+            path,
+            allow_rsa_2048: false,
+        };
+        crate::LocalFile::open(&options, None, Arc::new(crate::Hasher::for_this_machine())).unwrap()
+    };
+    let second = file("[accounts.alice]\ndisabled = true\ngroups = ['staff']\n");
+    let chain = chain_of(vec![
+        method("silent", Says::Accept),
+        Step::method("first", file("")),
+        Step::gate("porter", Arc::new(Porter::default())),
+        Step::method("second", Arc::clone(&second) as _),
+        Step::method("third", file("[accounts.alice]\n")),
+    ]);
+    let explained = chain
+        .explain(&origin("192.0.2.1"), &name("alice"), Audience::Transfer)
+        .await;
+    let trail: Vec<_> = explained
+        .trail
+        .iter()
+        .map(|s| (s.step.as_str(), s.verdict))
+        .collect();
+    assert_eq!(
+        trail,
+        [
+            ("porter", "admit"),
+            ("silent", "skipped"),
+            ("first", "not-mine"),
+            ("second", "known")
+        ]
+    );
+    assert!(explained.trail[3].why.contains("disabled"));
+    let (step, identity) = explained.identity.unwrap();
+    assert_eq!((&*step, identity.groups.len()), ("second", 1));
+
+    let before = chain.generation();
+    second.reload().await.unwrap();
+    assert_ne!(chain.generation(), before);
+}

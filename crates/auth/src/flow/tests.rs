@@ -356,3 +356,66 @@ async fn offered_keys_cost_the_same_for_everybody() {
         assert_eq!((a.works(), b.works()), (0, 0), "an offer is no try");
     }
 }
+
+#[tokio::test]
+async fn with_real_methods_every_refusal_costs_one_hash_for_each() {
+    let cost = crate::HashCost {
+        memory_kib: 64,
+        passes: 1,
+        lanes: 1,
+    };
+    let hasher = Arc::new(crate::Hasher::new(cost, 2, 64).unwrap());
+    let phc = hasher.hash(&secret("right")).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |user: &str| {
+        let path = dir.path().join(user);
+        let text = format!(
+            "[accounts.{user}]\npassword = '{phc}'\n[accounts.off-{user}]\npassword = '{phc}'\ndisabled = true\n\
+             [accounts.keyed-{user}]\nssh_keys = ['{KEY}']\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        let options = crate::LocalFileOptions {
+            path,
+            allow_rsa_2048: false,
+        };
+        crate::LocalFile::open(&options, None, Arc::clone(&hasher)).unwrap()
+    };
+    let (list, ban_step) = ban(100);
+    let steps = vec![
+        ban_step,
+        deny("root"),
+        Step::method("a", file("alice")),
+        Step::method("b", file("bob")),
+    ];
+    let mut flow = flow(steps);
+    let tries = [
+        ("nobody", "x"),
+        ("alice", "wrong"),
+        ("bob", "wrong"),
+        ("alice", ""),
+        ("off-alice", "right"),
+        ("off-bob", "right"),
+        ("keyed-alice", "right"),
+        ("root", "right"),
+    ];
+    for (user, pw) in tries {
+        let before = hasher.works();
+        assert!(
+            matches!(flow.submit(name(user), password(pw)).await, Progress::Refused),
+            "{user}"
+        );
+        assert_eq!(hasher.works() - before, 2, "{user}");
+    }
+    list.ban("192.0.2.1".parse().unwrap(), Duration::from_secs(60), "by hand");
+    let before = hasher.works();
+    assert!(matches!(
+        flow.submit(name("alice"), password("right")).await,
+        Progress::Refused
+    ));
+    assert_eq!(hasher.works() - before, 2, "banned");
+    list.lift("192.0.2.1".parse().unwrap());
+    let Progress::Done(verified) = flow.submit(name("bob"), password("right")).await else {
+        panic!("bob's password is right");
+    };
+    assert_eq!(verified.method(), "b");
+}

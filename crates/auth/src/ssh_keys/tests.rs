@@ -156,3 +156,11 @@ fn a_patient_wildcard_is_not_slow() {
     assert!(key.usable("192.0.2.1".parse().unwrap(), UNIX_EPOCH).is_ok());
     assert!(key.usable("192.0.2.2".parse().unwrap(), UNIX_EPOCH).is_err());
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_line_breaks_the_reader(line in "(from=|expiry-time=|restrict|,|\"|\\\\|!|10\\.0\\.0\\.0/8|2027|ssh-rsa|ssh-ed25519| |AAAA|\\PC){0,20}") {
+        let _ = parse(&line);
+        let _ = parse(&format!("{line} {KEY}"));
+    }
+}
