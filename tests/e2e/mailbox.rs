@@ -1,0 +1,171 @@
+//! The mailbox through two doors: attachments are files.
+
+use std::{fs, path::Path};
+
+use portreeve_tests::{Curl, Portreeve, Sftp, config::PASSWORD, process::until, server::PATIENCE};
+
+/// A message with attachments, delivered as Maildir delivers.
+fn deliver(maildir: &Path, id: &str, subject: &str, attachments: &[(&str, &[u8])]) {
+    let mut text = format!(
+        "From: Shop <shop@example.com>\r\nTo: alice@example.com\r\nSubject: {subject}\r\nMessage-ID: <{id}@example.com>\r\n\
+         Date: Mon, 02 Mar 2026 10:00:00 +0000\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b0\r\n\r\n\
+         --b0\r\nContent-Type: text/plain\r\n\r\nSee the files.\r\n"
+    )
+    .into_bytes();
+    for (name, content) in attachments {
+        let head = format!(
+            "--b0\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: binary\r\n\
+             Content-Disposition: attachment; filename=\"{name}\"\r\n\r\n"
+        );
+        text.extend_from_slice(head.as_bytes());
+        text.extend_from_slice(content);
+        text.extend_from_slice(b"\r\n");
+    }
+    text.extend_from_slice(b"--b0--\r\n");
+    let fresh = maildir.join("tmp").join(id);
+    fs::write(&fresh, text).unwrap();
+    fs::rename(fresh, maildir.join("new").join(id)).unwrap();
+}
+
+fn messages(maildir: &Path) -> usize {
+    ["new", "cur"]
+        .iter()
+        .map(|d| fs::read_dir(maildir.join(d)).unwrap().count())
+        .sum()
+}
+
+#[test]
+fn an_attachment_is_read_by_both_doors_and_deleted_for_both() {
+    let server = Portreeve::start();
+    let maildir = server.config.maildir();
+    deliver(
+        &maildir,
+        "1.order",
+        "Order 7",
+        &[("order.xml", b"<order/>"), ("terms.pdf", b"%PDF")],
+    );
+    let (sftp, curl) = (
+        Sftp::by_key(&server, "alice"),
+        Curl::new(&server, "alice", PASSWORD),
+    );
+    let (order, terms) = ("/mail/Inbox/Order 7-order.xml", "/mail/Inbox/Order 7-terms.pdf");
+
+    let mut listed = Vec::new();
+    until("the message is seen", PATIENCE, || {
+        listed = curl.list("/mail/Inbox");
+        listed.len() == 2
+    });
+    listed.sort();
+    assert_eq!(listed, ["Order 7-order.xml", "Order 7-terms.pdf"]);
+    sftp.batch(&format!("get \"{order}\" got\nls -l /mail/Inbox"))
+        .ok();
+    assert_eq!(fs::read(server.dir().join("got")).unwrap(), b"<order/>");
+    let reply = curl.read(order).is(200);
+    assert_eq!(reply.body, b"<order/>");
+    assert_eq!(reply.header("content-length"), Some("8"));
+
+    sftp.batch(&format!("rm \"{order}\"")).ok();
+    curl.read(order).is(404);
+    assert_eq!(curl.read(terms).is(200).body, b"%PDF");
+    assert_eq!(messages(&maildir), 1, "one attachment is left, so the message is");
+
+    let deleted = curl.request(
+        &["-X", "DELETE"],
+        &format!("/api/v1/files?path={}", portreeve_tests::curl::encode(terms)),
+    );
+    assert!(matches!(deleted.status, 200 | 204), "{}", deleted.text());
+    sftp.batch(&format!("get \"{terms}\" gone")).fails("no such file");
+    assert_eq!(
+        messages(&maildir),
+        0,
+        "the last attachment takes the message with it"
+    );
+
+    let stories: Vec<String> = server
+        .audit()
+        .iter()
+        .map(|r| r.story())
+        .filter(|s| s.contains("remove-file"))
+        .collect();
+    assert_eq!(
+        stories,
+        [
+            format!("sftp remove-file ok {order}"),
+            format!("https remove-file ok {terms}")
+        ]
+    );
+}
+
+#[test]
+fn what_the_mount_does_not_allow_is_refused() {
+    let server = Portreeve::start();
+    let maildir = server.config.maildir();
+    deliver(&maildir, "1.a", "Hi", &[("a.txt", b"a")]);
+    fs::write(server.dir().join("x"), "x").unwrap();
+    let sftp = Sftp::by_key(&server, "alice");
+    until("the message is seen", PATIENCE, || {
+        sftp.batch("get \"/mail/Inbox/Hi-a.txt\" got").status.success()
+    });
+    for batch in [
+        "put x /mail/Inbox/x",
+        "rename \"/mail/Inbox/Hi-a.txt\" /mail/Inbox/b",
+        "mkdir /mail/new",
+        "rmdir /mail",
+    ] {
+        assert!(!sftp.batch(batch).status.success(), "{batch} was allowed");
+    }
+    assert_eq!(messages(&maildir), 1);
+}
+
+/// Names come from whoever writes to us.
+#[test]
+fn hostile_subjects_are_names_and_nothing_else() {
+    let server = Portreeve::start();
+    let maildir = server.config.maildir();
+    for (n, subject) in [
+        "../../../etc/cron.d/x",
+        "..",
+        "a/b\\c",
+        "con",
+        "=?utf-8?B?YQpiAGM=?=",
+        "\u{202e}fdp.exe",
+        "x\u{1b}[2J",
+        "   ",
+        "<img src=x onerror=alert(1)>",
+    ]
+    .iter()
+    .enumerate()
+    {
+        deliver(
+            &maildir,
+            &format!("{n}.h"),
+            subject,
+            &[("../../a.txt", b"a"), ("a.txt", b"a")],
+        );
+    }
+    let curl = Curl::new(&server, "alice", PASSWORD);
+    let mut names = Vec::new();
+    until("the messages are seen", PATIENCE, || {
+        names = curl.list("/mail/Inbox");
+        names.len() == 18
+    });
+    for name in &names {
+        assert!(
+            !name.contains(['/', '\\', '\0', '\n', '\u{1b}', '\u{202e}', '<', '>']),
+            "{name:?}"
+        );
+        assert!(
+            name != ".." && name.chars().count() <= 240 && name.len() <= 255,
+            "{name:?}"
+        );
+        assert_eq!(
+            curl.read(&format!("/mail/Inbox/{name}")).is(200).body,
+            b"a",
+            "{name:?}"
+        );
+    }
+    let mut unique = names.clone();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len(), "{names:?}");
+}
