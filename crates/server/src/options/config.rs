@@ -1,0 +1,150 @@
+//! What comes out of a checked configuration: every name refers to something, every path is absolute.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use ipnet::IpNet;
+use portreeve_model::{Door, GroupName, RoleName};
+use portreeve_session::{AuditOptions, GroupOptions, LimitsOptions};
+
+use super::{GateOptions, LogOptions, MethodOptions, RoleOptions, ServerOptions, StoreOptions, TlsOptions};
+
+/// A whole configuration: made only by [`crate::check`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it comes from.
+    pub file: PathBuf,
+    /// `[server]`.
+    pub server: ServerOptions,
+    /// `[store]`.
+    pub store: StoreOptions,
+    /// `[tls]`.
+    pub tls: Option<TlsOptions>,
+    /// `[limits]`.
+    pub limits: LimitsOptions,
+    /// `[audit]`.
+    pub audit: AuditOptions,
+    /// `[metrics]`, parsed.
+    pub metrics: Option<SocketAddr>,
+    /// `[log]`.
+    pub log: LogOptions,
+    /// `[[listener]]`.
+    pub listeners: Vec<Listener>,
+    /// `[[auth]]`.
+    pub steps: Vec<Step>,
+    /// `[groups.*]`, in the order of the file.
+    pub groups: Vec<Group>,
+    /// `[roles.*]`, in the order of the file.
+    pub roles: Vec<Role>,
+    /// `[storage.*]`.
+    pub storages: Vec<Storage>,
+}
+
+/// A listener.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whose PROXY header is believed.
+    pub trusted: Vec<IpNet>,
+    /// The steps that count here; all where missing.
+    pub auth: Option<Vec<String>>,
+    /// The door behind it.
+    pub protocol: Protocol,
+}
+
+/// The door of a listener with its options.
+#[derive(Debug, Clone)]
+pub enum Protocol {
+    /// SSH file transfer.
+    Sftp(portreeve_sftp::SftpOptions),
+    /// The browser and the file API.
+    Https(portreeve_web::WebOptions),
+}
+
+impl Protocol {
+    /// Which door it is.
+    #[must_use]
+    pub const fn door(&self) -> Door {
+        match self {
+            Self::Sftp(_) => Door::Sftp,
+            Self::Https(_) => Door::Https,
+        }
+    }
+}
+
+/// A step of the chain.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name, unique.
+    pub name: Arc<str>,
+    /// Whether it is asked.
+    pub enabled: bool,
+    /// What it is.
+    pub kind: StepKind,
+}
+
+/// What a step is, with its options.
+#[derive(Debug, Clone)]
+pub enum StepKind {
+    /// Refuses an address after failures.
+    IpTimeBan(GateOptions, portreeve_auth::IpTimeBanOptions),
+    /// Refuses names.
+    DenyUsername(GateOptions, portreeve_auth::DenyUsernameOptions),
+    /// Accounts in a file.
+    LocalFile(MethodOptions, portreeve_auth::LocalFileOptions),
+    /// Accounts in the store.
+    Application(MethodOptions, portreeve_auth::ApplicationOptions),
+    /// Everybody.
+    Anonymous(MethodOptions, portreeve_auth::AnonymousOptions),
+}
+
+impl StepKind {
+    /// The policy of a method; none of a gate.
+    #[must_use]
+    pub const fn method(&self) -> Option<&MethodOptions> {
+        match self {
+            Self::IpTimeBan(..) | Self::DenyUsername(..) => None,
+            Self::LocalFile(shared, _) | Self::Application(shared, _) | Self::Anonymous(shared, _) => {
+                Some(shared)
+            }
+        }
+    }
+}
+
+/// A group.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name.
+    pub name: GroupName,
+    /// What its members see.
+    pub options: GroupOptions,
+}
+
+/// A role.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name.
+    pub name: RoleName,
+    /// What it permits.
+    pub options: RoleOptions,
+}
+
+/// A storage.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: StorageKind,
+}
+
+/// What a storage is, with its options.
+#[derive(Debug, Clone)]
+pub enum StorageKind {
+    /// A directory of this machine.
+    Disk(portreeve_disk::Options),
+    /// A Maildir.
+    Maildir(portreeve_mailbox::MaildirOptions),
+}
