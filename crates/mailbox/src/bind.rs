@@ -133,6 +133,12 @@ impl Bindings {
         line
     }
 
+    /// The name of a living part that folds like `name`.
+    pub(crate) fn alike(&self, name: &str) -> Option<&str> {
+        let bound = self.by_key.get(self.by_name.get(&fold(name))?)?;
+        bound.gone.is_none().then_some(&*bound.name)
+    }
+
     /// Frees `name` where its part is gone: somebody asks for this very name with new content.
     pub(crate) fn free_rested(&mut self, name: &str) -> bool {
         let folded = fold(name);

@@ -236,7 +236,10 @@ impl FileSystem for Mailbox {
                 self.shared.views.forget(&folder.id);
                 Ok(())
             }
-            (Node::File(folder, item), Removal::File) => self.shared.delete(&folder, &item).await,
+            (Node::File(folder, item), Removal::File) => {
+                let shared = Arc::clone(&self.shared);
+                to_its_end(async move { shared.delete(&folder, &item).await }).await
+            }
         }
     }
 
@@ -253,6 +256,17 @@ impl FileSystem for Mailbox {
     async fn set_attrs(&self, _cx: &OpCx, path: &VPath, _attrs: Attrs, _links: Links) -> FsResult<()> {
         self.shared.resolve(path).await?;
         Err(FsError::new(FsErrorKind::Unsupported).context("attributes of mail cannot be changed"))
+    }
+}
+
+/// Runs `work` to its end, also when nobody waits for it any more: a session that ends in the middle
+/// must not leave an attachment deleted and its empty message behind, or a draft without its name.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = FsResult<T>> + Send + 'static,
+) -> FsResult<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => Err(FsError::new(FsErrorKind::Backend).caused_by(error)),
     }
 }
 

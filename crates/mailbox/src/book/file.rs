@@ -75,7 +75,8 @@ impl NameBook for FileBook {
     async fn save(&self, folder: &FolderId, changed: &[Binding], all: &[Binding]) -> FsResult<()> {
         let path = self.path(folder);
         let added = lines(changed)?;
-        let size = fs::metadata(&path).map_or(0, |meta| meta.len());
+        let measured = path.clone();
+        let size = off_thread(move || Ok(fs::metadata(measured).map_or(0, |meta| meta.len()))).await?;
         // Only when the file has grown well beyond what it must hold is the whole put together.
         let whole = if size > SMALL && size > SLACK * estimate(all) {
             Some(lines(all)?)

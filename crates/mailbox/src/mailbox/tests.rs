@@ -17,7 +17,7 @@ use crate::{Maildir, MaildirOptions, OnUpload, sample};
 
 /// A mailbox in a temporary directory.
 struct World {
-    dir: TempDir,
+    _dir: TempDir,
     options: MaildirOptions,
     mailbox: Arc<Mailbox>,
     store: Arc<Maildir>,
@@ -43,7 +43,7 @@ impl World {
         change(&mut options);
         let (mailbox, store) = Mailbox::over_maildir(&options).unwrap();
         Self {
-            dir,
+            _dir: dir,
             options,
             mailbox: Arc::new(mailbox),
             store,

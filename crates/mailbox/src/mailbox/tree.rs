@@ -107,6 +107,29 @@ fn named(mut folders: Vec<Folder>) -> Vec<(String, Folder)> {
     out
 }
 
+/// Refuses names that the mailbox would have to bend.
+pub(super) fn check_clean(name: &str) -> FsResult<()> {
+    if is_clean(name) {
+        return Ok(());
+    }
+    Err(FsError::new(FsErrorKind::InvalidName).context(
+        "a name in a mailbox has at most 240 characters in Unicode form NFC, none of < > : \" / \\ | ? * and \
+         no control character, neither begins nor ends with a dot or a blank, and is no device name of Windows",
+    ))
+}
+
+/// Refuses a name that another one has, or has but for case: on many systems that mirror the folder
+/// these are one name.
+pub(super) fn taken(name: &str, shown: &str) -> FsError {
+    if name == shown {
+        return FsError::new(FsErrorKind::Exists)
+            .context("that name is taken, and what is there is never replaced: delete it first");
+    }
+    FsError::new(FsErrorKind::InvalidName).context(
+        "a name that differs from it in case alone is taken, and would be the same file on other systems",
+    )
+}
+
 impl Shared {
     /// What `path` leads to.
     pub(super) async fn resolve(&self, path: &VPath) -> FsResult<Node> {
@@ -159,24 +182,17 @@ impl Shared {
         };
         let folder = self.resolve_folder(&parent).await?;
         let name = name.as_str().unwrap_or_default();
-        if !is_clean(name) {
-            return Err(FsError::new(FsErrorKind::InvalidName).context(
-                "a name in a mailbox has at most 240 characters, none of < > : \" / \\ | ? * and no control \
-                 character, neither begins nor ends with a dot or a blank, and is no device name of Windows",
-            ));
-        }
+        check_clean(name)?;
         let id = folder.as_ref().map(|folder| &folder.id);
-        // Names that differ in case alone are one name on many systems that mirror the folder.
         let children = self.tree.children(id, Need::Fresh).await?;
-        if children.iter().any(|(shown, _)| fold(shown) == fold(name)) {
-            return Err(FsError::new(FsErrorKind::Exists).context("a folder of that name is there already"));
+        if let Some((shown, _)) = children.iter().find(|(shown, _)| fold(shown) == fold(name)) {
+            return Err(taken(name, shown));
         }
-        if let Some(folder) = &folder
-            && self.find(folder, name).await?.is_some()
-        {
-            return Err(FsError::new(FsErrorKind::Exists).context(
-                "an attachment of that name is there already; attachments are never replaced: delete it first",
-            ));
+        if let Some(folder) = &folder {
+            self.view(folder, Need::Fresh).await?;
+            if let Some(shown) = self.alike(folder, name).await? {
+                return Err(taken(name, &shown));
+            }
         }
         Ok((folder, name.to_owned()))
     }

@@ -12,14 +12,15 @@ use portreeve_model::{Name, VPath};
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult, OpenWrite, Rename, WriteFile, WriteMode};
 
 use super::{
-    Shared,
-    tree::Node,
+    Shared, to_its_end,
+    tree::{Node, check_clean, taken},
     view::{Need, entry},
 };
 use crate::{
     Content, Draft, Folder, FolderKind,
     book::PartKey,
     maildir::{InFile, fault},
+    name::fold,
 };
 
 impl Shared {
@@ -30,6 +31,9 @@ impl Shared {
         limit: Option<u64>,
     ) -> FsResult<Arc<dyn WriteFile>> {
         let limit = limit.unwrap_or(u64::MAX);
+        if let Some(name) = path.file_name() {
+            check_clean(name.as_str().unwrap_or_default())?;
+        }
         let there = match self.resolve(path).await {
             Ok(Node::File(..)) => true,
             Ok(_) => return Err(FsErrorKind::IsDir.into()),
@@ -57,7 +61,11 @@ impl Shared {
         if how.size_hint.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
         }
-        let file = (self.policy.spool)().map_err(|error| fault(&error))?;
+        let shared = Arc::clone(self);
+        let file = tokio::task::spawn_blocking(move || (shared.policy.spool)())
+            .await
+            .map_err(|error| fault(&io::Error::other(error)))?
+            .map_err(|error| fault(&error))?;
         Ok(Arc::new(Upload {
             shared: Arc::clone(self),
             spool: Arc::new(file),
@@ -86,19 +94,20 @@ impl Shared {
 
     /// Makes the draft and binds its file to its name.
     async fn commit(&self, folder: &Folder, name: &str, content: InFile) -> FsResult<Entry> {
-        let taken = || FsError::new(FsErrorKind::Exists).context("the name was taken meanwhile");
         // The lock keeps every other commit and every listing of the folder from giving the name away.
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
-        let view = self.refresh(folder, &mut state, Need::Fresh).await?;
+        self.refresh(folder, &mut state, Need::Fresh).await?;
         let folders = self.tree.children(Some(&folder.id), Need::Fresh).await?;
-        if view.find(name).is_some() || folders.iter().any(|(shown, _)| shown == name) {
-            return Err(taken());
+        if let Some((shown, _)) = folders.iter().find(|(shown, _)| fold(shown) == fold(name)) {
+            return Err(taken(name, shown));
         }
         let book = self.book();
-        if !state.bindings(book, &folder.id).await?.free_rested(name) {
-            return Err(taken());
+        let bindings = state.bindings(book, &folder.id).await?;
+        if let Some(shown) = bindings.alike(name) {
+            return Err(taken(name, shown));
         }
+        bindings.free_rested(name);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let draft = Draft {
             subject: stem.to_owned(),
@@ -258,7 +267,8 @@ impl WriteFile for Upload {
         let content = self.content();
         let size = content.size;
         self.blocking(move |spool| spool.set_len(size)).await?;
-        let entry = self.shared.commit(&place.0, &place.1, content).await?;
+        let shared = Arc::clone(&self.shared);
+        let entry = to_its_end(async move { shared.commit(&place.0, &place.1, content).await }).await?;
         self.state.lock().ended = true;
         Ok(entry)
     }

@@ -17,7 +17,6 @@ use parking_lot::Mutex as SyncMutex;
 use portreeve_model::Name;
 use portreeve_vfs::{Entry, FileKind, FsErrorKind, FsResult};
 use tokio::sync::{Mutex, MutexGuard};
-use unicode_normalization::UnicodeNormalization;
 
 use super::{Shared, now};
 use crate::{
@@ -71,15 +70,9 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn find(&self, name: &str) -> Option<&Item> {
-        let at = |name: &str| {
-            let at = self
-                .files
-                .binary_search_by(|item| item.name().cmp(name.as_bytes()))
-                .ok()?;
-            self.files.get(at)
-        };
-        // Some clients (macOS) send names decomposed.
-        at(name).or_else(|| at(&name.nfc().collect::<String>()))
+        let order = |item: &Item| item.name().cmp(name.as_bytes());
+        let at = self.files.binary_search_by(order).ok()?;
+        self.files.get(at)
     }
 }
 
@@ -239,6 +232,14 @@ impl Shared {
             }
         }
         Ok(None)
+    }
+
+    /// The name of a living file that folds like `name`.
+    pub(super) async fn alike(&self, folder: &Folder, name: &str) -> FsResult<Option<String>> {
+        let slot = self.views.slot(&folder.id);
+        let mut state = slot.lock().await;
+        let bindings = state.bindings(self.book(), &folder.id).await?;
+        Ok(bindings.alike(name).map(str::to_owned))
     }
 
     /// The files of a folder.

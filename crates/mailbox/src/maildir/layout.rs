@@ -211,7 +211,10 @@ mod tests {
         assert_eq!(child(Some("A"), "b.c").as_deref(), Ok("A/b.c"));
         assert_eq!(child(None, "a.b"), Err(FsErrorKind::InvalidName));
         assert_eq!(child(None, "INBOX"), Err(FsErrorKind::Exists));
-        assert_eq!(child(None, &"\u{20ac}".repeat(80)), Err(FsErrorKind::InvalidName));
+        assert_eq!(
+            child(None, &"\u{20ac}".repeat(100)),
+            Err(FsErrorKind::InvalidName)
+        );
     }
 
     proptest! {

@@ -97,7 +97,7 @@ fn words(text: &str) -> String {
     let mut out = Vec::new();
     let mut chunk = String::new();
     for c in text.chars() {
-        if chunk.len() + c.len_utf8() > 45 {
+        if chunk.len() + c.len_utf8() > 36 {
             out.push(STANDARD.encode(&chunk));
             chunk.clear();
         }
@@ -118,14 +118,19 @@ fn parameter(name: &str) -> String {
         return format!("filename=\"{name}\"");
     }
     let mut pieces: Vec<String> = vec![String::new()];
-    for byte in name.bytes() {
-        let next = if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        };
+    // Never cut within a character: many readers decode piece by piece.
+    for c in name.chars() {
+        let mut bytes = [0; 4];
+        let mut next = String::new();
+        for byte in c.encode_utf8(&mut bytes).bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+                next.push(char::from(byte));
+            } else {
+                next.push_str(&format!("%{byte:02X}"));
+            }
+        }
         match pieces.last_mut() {
-            Some(last) if last.len() + next.len() <= 60 => last.push_str(&next),
+            Some(last) if last.len() + next.len() <= 55 => last.push_str(&next),
             _ => pieces.push(next),
         }
     }

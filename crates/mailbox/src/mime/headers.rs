@@ -97,8 +97,10 @@ pub(super) fn summary(header: &[u8], delivered: Timestamp) -> Summary {
     };
     let from = person(message.from());
     let sent = message.date().and_then(timestamp);
+    // The topmost hop is the last one: `received()` would be the first.
     let received = message
-        .received()
+        .received_all()
+        .next()
         .and_then(|hop| hop.date)
         .and_then(|date| timestamp(&date));
     let internet_id = message.message_id().map(clip).unwrap_or_default();

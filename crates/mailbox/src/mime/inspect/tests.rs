@@ -69,7 +69,7 @@ fn tells_text_from_inline_from_attachments() {
             &[("\u{e9}.pdf", File, 1)],
         ),
         (
-            "Content-Disposition: attachment; filename*0*=utf-8''%E2%82; filename*1*=%AC.pdf\n\nx",
+            "Content-Disposition: attachment; filename*0*=utf-8''%E2%82%AC; filename*1*=.pdf\n\nx",
             &[("\u{20ac}.pdf", File, 1)],
         ),
     ] {
