@@ -1,0 +1,46 @@
+//! Which algorithms are offered. No SHA-1, no CBC, no group exchange, no compression.
+
+use std::borrow::Cow;
+
+use russh::{Preferred, cipher, compression, kex, keys::Algorithm, keys::HashAlg, mac};
+
+use crate::{CipherName, SftpOptions};
+
+/// Post-quantum first; strict key exchange is RFC-less but everywhere (OpenSSH `PROTOCOL` §1.10).
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+/// Encrypt-then-MAC only; the AEAD ciphers need none.
+const MAC: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
+
+/// What is offered to a client.
+pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
+    let ciphers = options.ciphers.iter().map(|name| match name {
+        CipherName::Aes256Gcm => cipher::AES_256_GCM,
+        CipherName::Aes128Gcm => cipher::AES_128_GCM,
+        CipherName::ChaCha20Poly1305 => cipher::CHACHA20_POLY1305,
+        CipherName::Aes256Ctr => cipher::AES_256_CTR,
+    });
+    let mut keys = vec![Algorithm::Ed25519];
+    if options.ecdsa_host_key {
+        keys.push(Algorithm::Ecdsa {
+            curve: russh::keys::EcdsaCurve::NistP256,
+        });
+    }
+    for hash in [HashAlg::Sha512, HashAlg::Sha256] {
+        keys.push(Algorithm::Rsa { hash: Some(hash) });
+    }
+    Preferred {
+        kex: Cow::Borrowed(KEX),
+        key: Cow::Owned(keys),
+        host_key_certificates: Cow::Borrowed(&[]),
+        cipher: Cow::Owned(ciphers.collect()),
+        mac: Cow::Borrowed(MAC),
+        compression: Cow::Borrowed(&[compression::NONE]),
+    }
+}

@@ -1,0 +1,129 @@
+//! Open handles of one channel: a bounded map from random numbers.
+//!
+//! Dropping a handle for writing keeps what was written as a partial (V5): only CLOSE commits.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use portreeve_model::VPath;
+use portreeve_session::{Download, Listing, Upload};
+
+use super::{claims::Ticket, flow::Room};
+
+/// Most handles open at once: what `limits@openssh.com` tells.
+pub(crate) const MAX_HANDLES: usize = 256;
+
+/// What a handle stands for.
+pub(crate) enum Open {
+    Read(Arc<Download>),
+    Write(Writer),
+    Dir(Directory),
+}
+
+/// A directory being listed.
+#[derive(Clone)]
+pub(crate) struct Directory {
+    pub(crate) path: VPath,
+    pub(crate) state: Arc<tokio::sync::Mutex<DirState>>,
+}
+
+/// Where a listing stands.
+pub(crate) struct DirState {
+    pub(crate) listing: Listing,
+    /// Read, but too many for the last reply.
+    pub(crate) left: VecDeque<portreeve_session::Entry>,
+}
+
+/// A file being written.
+pub(crate) struct Writer {
+    pub(crate) path: VPath,
+    pub(crate) upload: Arc<Upload>,
+    /// Every WRITE goes to the end, whatever its offset says.
+    pub(crate) append: bool,
+    /// WRITEs that the backend does not have yet, in order of arrival.
+    pub(crate) queue: VecDeque<Waiting>,
+    /// A write is with the backend.
+    pub(crate) busy: bool,
+}
+
+/// One WRITE that waits.
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    pub(crate) id: u32,
+    pub(crate) room: Room,
+    pub(crate) at: u64,
+    pub(crate) len: u64,
+    pub(crate) data: Vec<Bytes>,
+}
+
+impl Open {
+    pub(crate) fn path(&self) -> VPath {
+        match self {
+            Self::Read(download) => download.path().clone(),
+            Self::Write(writer) => writer.path.clone(),
+            Self::Dir(dir) => dir.path.clone(),
+        }
+    }
+}
+
+/// The handles of one channel.
+#[derive(Default)]
+pub(crate) struct Handles {
+    open: HashMap<u64, Open>,
+    /// Handles that are being opened.
+    promised: usize,
+}
+
+impl Handles {
+    /// Whether another may be opened; if so, its place is kept until [`Handles::settle`].
+    pub(crate) fn promise(&mut self) -> bool {
+        let free = self.open.len() + self.promised < MAX_HANDLES;
+        self.promised += usize::from(free);
+        free
+    }
+
+    /// Fills a kept place, or gives it up. None where the system has no random numbers.
+    pub(crate) fn settle(&mut self, open: Option<Open>) -> Option<u64> {
+        self.promised = self.promised.saturating_sub(1);
+        let open = open?;
+        let mut bytes = [0; 8];
+        loop {
+            getrandom::fill(&mut bytes).ok()?;
+            let handle = u64::from_be_bytes(bytes);
+            if let Entry::Vacant(place) = self.open.entry(handle) {
+                place.insert(open);
+                return Some(handle);
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, handle: u64) -> Option<&Open> {
+        self.open.get(&handle)
+    }
+
+    pub(crate) fn writer(&mut self, handle: u64) -> Option<&mut Writer> {
+        match self.open.get_mut(&handle)? {
+            Open::Write(writer) => Some(writer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn close(&mut self, handle: u64) -> Option<Open> {
+        let open = self.open.remove(&handle);
+        if self.open.is_empty() {
+            self.open.shrink_to_fit();
+        }
+        open
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len() + self.promised
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.open = HashMap::new();
+    }
+}

@@ -1,0 +1,187 @@
+//! The keys by which clients know the server again.
+//!
+//! Invariant: a private key is never in a file that others may read, not even for a moment.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use ssh_key::LineEnding;
+
+/// RSA host keys have this many bits.
+const RSA_BITS: usize = 3072;
+
+/// Why there are no host keys.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// A file or the directory cannot be read or written.
+    #[error("host key {path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others may read the file.
+    #[error("host key {path}: others may read it (mode {mode:04o}); run: chmod 600 {path}")]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is no private key of the expected kind.
+    #[error("host key {path}: {why}")]
+    Unusable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The private host keys of one installation.
+#[derive(Clone)]
+pub struct HostKeys {
+    ed25519: PrivateKey,
+    rsa: PrivateKey,
+    ecdsa: PrivateKey,
+}
+
+impl std::fmt::Debug for HostKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.fingerprints(true)).finish()
+    }
+}
+
+impl HostKeys {
+    /// Reads `ssh_host_ed25519_key`, `ssh_host_rsa_key` and `ssh_host_ecdsa_key` (OpenSSH format, without
+    /// passphrase) from `dir`; makes those that are missing, with mode 0600. Takes a second or so when
+    /// the RSA key is made: call it off the async threads.
+    ///
+    /// # Errors
+    /// [`HostKeyError`] that names the file.
+    pub fn load_or_create(dir: &Path) -> Result<Self, HostKeyError> {
+        fs::create_dir_all(dir).map_err(|source| HostKeyError::Io {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let ecdsa = Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        };
+        Ok(Self {
+            ed25519: load_or_make(&dir.join("ssh_host_ed25519_key"), &Algorithm::Ed25519)?,
+            rsa: load_or_make(&dir.join("ssh_host_rsa_key"), &Algorithm::Rsa { hash: None })?,
+            ecdsa: load_or_make(&dir.join("ssh_host_ecdsa_key"), &ecdsa)?,
+        })
+    }
+
+    /// SHA-256 fingerprints as `ssh-keygen -l` shows them, each with its key type.
+    #[must_use]
+    pub fn fingerprints(&self, ecdsa: bool) -> Vec<String> {
+        let keys = self.offered(ecdsa);
+        let one = |key: &PrivateKey| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
+        keys.iter().map(one).collect()
+    }
+
+    pub(crate) fn offered(&self, ecdsa: bool) -> Vec<PrivateKey> {
+        let mut keys = vec![self.ed25519.clone()];
+        if ecdsa {
+            keys.push(self.ecdsa.clone());
+        }
+        keys.push(self.rsa.clone());
+        keys
+    }
+}
+
+fn load_or_make(path: &Path, algorithm: &Algorithm) -> Result<PrivateKey, HostKeyError> {
+    let failed = |source| HostKeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::File::open(path) {
+        Ok(file) => load(path, file, algorithm),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(path, algorithm)?;
+            // What was written is what is used; where two processes raced, both use the winner's.
+            load(path, fs::File::open(path).map_err(failed)?, algorithm)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn load(path: &Path, mut file: fs::File, algorithm: &Algorithm) -> Result<PrivateKey, HostKeyError> {
+    let failed = |source| HostKeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mode = file.metadata().map_err(failed)?.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(HostKeyError::Exposed {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    let unusable = |why: String| HostKeyError::Unusable {
+        path: path.to_owned(),
+        why,
+    };
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut file, &mut text).map_err(failed)?;
+    let key = PrivateKey::from_openssh(&text).map_err(|error| unusable(error.to_string()))?;
+    if key.is_encrypted() {
+        return Err(unusable(
+            "it has a passphrase; remove it with ssh-keygen -p".to_owned(),
+        ));
+    }
+    let same = match (key.algorithm(), algorithm) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }) => true,
+        (found, wanted) => found == *wanted,
+    };
+    if !same {
+        return Err(unusable(format!("it is a key of type {}", key.algorithm())));
+    }
+    Ok(key)
+}
+
+/// Writes a new key beside its place and links it there: a file that was made meanwhile stays.
+fn make(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
+    let failed = |source| HostKeyError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let unusable = |error: ssh_key::Error| HostKeyError::Unusable {
+        path: path.to_owned(),
+        why: error.to_string(),
+    };
+    let mut rng = russh::keys::key::safe_rng();
+    let key = match algorithm {
+        Algorithm::Rsa { .. } => {
+            let pair = ssh_key::private::RsaKeypair::random(&mut rng, RSA_BITS).map_err(unusable)?;
+            PrivateKey::from(pair)
+        }
+        other => PrivateKey::random(&mut rng, other.clone()).map_err(unusable)?,
+    };
+    let text = key.to_openssh(LineEnding::LF).map_err(unusable)?;
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let written = write(&draft, text.as_bytes()).and_then(|()| match fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    });
+    let removed = fs::remove_file(&draft);
+    written.and(removed).map_err(failed)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
