@@ -53,6 +53,8 @@ pub struct Capabilities {
     pub directories: bool,
     /// Files can be renamed.
     pub rename: bool,
+    /// Files can be moved to another directory under the same name; `rename` implies it.
+    pub moves: bool,
     /// Directories can be renamed.
     pub rename_dir: bool,
     /// Times can be set.
@@ -90,6 +92,7 @@ impl Capabilities {
             remove: false,
             directories: false,
             rename: false,
+            moves: false,
             rename_dir: false,
             set_times: false,
             set_mode: false,
@@ -117,6 +120,7 @@ impl Capabilities {
             remove: true,
             directories: true,
             rename: true,
+            moves: true,
             rename_dir: true,
             set_times: true,
             set_mode: true,

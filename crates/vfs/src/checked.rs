@@ -143,12 +143,13 @@ impl FileSystem for Checked {
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         let caps = self.caps();
-        refusal::unless(caps.rename || caps.rename_dir, "rename")?;
+        let file = refusal::can_rename_file(caps, from, to);
+        refusal::unless(file || caps.rename_dir, "rename")?;
         refusal::name(caps, to)?;
-        if caps.rename != caps.rename_dir {
+        if file != caps.rename_dir {
             let is_dir = self.inner.stat(cx, from, Links::Keep).await?.is_dir();
             refusal::unless(caps.rename_dir || !is_dir, "rename directories")?;
-            refusal::unless(caps.rename || is_dir, "rename files")?;
+            refusal::unless(file || is_dir, "rename files")?;
         }
         self.inner.rename(cx, from, to, self.how(how)).await
     }

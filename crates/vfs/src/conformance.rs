@@ -156,6 +156,7 @@ cases! {
     }
     renaming {
         plain: "a new name, the same content",
+        moved: "another directory, the same name; another name only where files can be renamed",
         no_replace: "NoReplace on a taken name is Exists and changes nothing",
         replace: "Replace replaces",
         no_replace_race: "of many NoReplace at once exactly one wins",

@@ -213,14 +213,15 @@ impl FileSystem for Memory {
 
     async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         let caps = &self.shared.caps;
-        self.need(caps.rename || caps.rename_dir)?;
+        let file = refusal::can_rename_file(caps, from, to);
+        self.need(file || caps.rename_dir)?;
         refusal::name(caps, to)?;
         let mut tree = self.shared.tree.lock();
         let id = tree.walk(from, Links::Keep)?.node.ok_or(FsErrorKind::NotFound)?;
         self.need(if tree.dir(id).is_ok() {
             caps.rename_dir
         } else {
-            caps.rename
+            file
         })?;
         tree.rename(from, to, if caps.replace { how } else { Rename::NoReplace })
     }

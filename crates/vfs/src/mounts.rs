@@ -227,6 +227,7 @@ fn either(a: &Capabilities, b: &Capabilities) -> Capabilities {
         remove: a.remove || b.remove,
         directories: a.directories || b.directories,
         rename: a.rename || b.rename,
+        moves: a.moves || b.moves,
         rename_dir: a.rename_dir || b.rename_dir,
         set_times: a.set_times || b.set_times,
         set_mode: a.set_mode || b.set_mode,

@@ -41,6 +41,11 @@ pub(crate) fn name(caps: &Capabilities, path: &VPath) -> FsResult<()> {
     Ok(())
 }
 
+/// Whether a file can get this new path: by its new name, or by moving under the old one.
+pub(crate) fn can_rename_file(caps: &Capabilities, from: &VPath, to: &VPath) -> bool {
+    caps.rename || (caps.moves && from.file_name() == to.file_name() && from.parent() != to.parent())
+}
+
 /// That a file may have `size` bytes.
 pub(crate) fn size(caps: &Capabilities, size: Option<u64>) -> FsResult<()> {
     if let (Some(size), Some(max)) = (size, caps.max_file)

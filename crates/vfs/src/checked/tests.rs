@@ -215,6 +215,7 @@ async fn refuses_in_words_before_the_storage_is_asked() {
         (
             |c| {
                 c.rename = false;
+                c.moves = false;
                 c.rename_dir = false;
             },
             |fs| {
@@ -462,7 +463,11 @@ async fn only_files_or_only_directories_are_renamed() {
     fs.rename(&me, &path("/file"), &path("/f2"), Rename::NoReplace)
         .await
         .unwrap();
-    let (_, _, fs) = claiming(|c| c.rename = false);
+    let (_, memory, fs) = claiming(|c| c.rename = false);
+    fs.rename(&me, &path("/file"), &path("/dir/file"), Rename::NoReplace)
+        .await
+        .unwrap();
+    memory.plant(&path("/file"), b"again").unwrap();
     fs.rename(&me, &path("/dir"), &path("/d2"), Rename::NoReplace)
         .await
         .unwrap();

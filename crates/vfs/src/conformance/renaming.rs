@@ -31,6 +31,32 @@ pub(super) async fn plain(room: &Room) -> Result<(), Stop> {
     Ok(())
 }
 
+pub(super) async fn moved(room: &Room) -> Result<(), Stop> {
+    room.need_write()?;
+    let can = room.caps.rename || room.caps.moves;
+    room.need(can && room.caps.directories, "moving files")?;
+    let (old, new) = (room.path("letter")?, room.path("drawer/letter")?);
+    room.put(&old, b"content").await?;
+    room.make_dir(&room.path("drawer")?).await?;
+    room.fs.rename(&room.cx, &old, &new, Rename::NoReplace).await?;
+    room.absent(&old).await?;
+    room.holds(&new, b"content").await?;
+    room.put(&old, b"another").await?;
+    let refused = room.fs.rename(&room.cx, &old, &new, Rename::NoReplace).await;
+    fails(refused, &[FsErrorKind::Exists])?;
+    room.holds(&new, b"content").await?;
+    if !room.caps.rename {
+        for name in ["renamed", "drawer/renamed"] {
+            let renamed = room
+                .fs
+                .rename(&room.cx, &old, &room.path(name)?, Rename::NoReplace)
+                .await;
+            fails(renamed, &[FsErrorKind::Unsupported, FsErrorKind::Refused])?;
+        }
+    }
+    room.holds(&old, b"another").await
+}
+
 pub(super) async fn no_replace(room: &Room) -> Result<(), Stop> {
     need(room)?;
     let (old, new) = (room.path("one")?, room.path("two")?);

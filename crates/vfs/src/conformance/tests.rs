@@ -90,7 +90,7 @@ async fn memory() {
 
 /// Runs the suite with one ability off after the other.
 async fn check_switches(wrap: fn(Memory) -> Arc<dyn FileSystem>) {
-    let switches: [fn(&mut Capabilities); 18] = [
+    let switches: [fn(&mut Capabilities); 19] = [
         |c| c.names = Names::Utf8,
         |c| c.ranges = Ranges::Sequential,
         |c| c.write = WriteAccess::Sequential,
@@ -101,6 +101,7 @@ async fn check_switches(wrap: fn(Memory) -> Arc<dyn FileSystem>) {
         |c| c.remove = false,
         |c| c.directories = false,
         |c| c.rename = false,
+        |c| (c.rename, c.moves) = (false, false),
         |c| c.rename_dir = false,
         |c| c.set_times = false,
         |c| c.set_mode = false,
