@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use portreeve_vfs::{FileKind, FsError, FsErrorKind, FsResult, Owner, Partial};
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{self, AtFlags, FlockOperation, Mode, OFlags, Statx},
+    fs::{self, AtFlags, FlockOperation, Mode, OFlags, SeekFrom, Statx},
     io::Errno,
 };
 
@@ -33,6 +33,8 @@ const MAX_RACES: usize = 32;
 /// Another process looks whether the partial is in use: it holds the lock for a moment.
 const PROBE_PAUSE: Duration = Duration::from_millis(1);
 const MAX_PROBES: usize = 3;
+/// The smallest block in which a gap can be told.
+const MIN_BLOCK: u32 = 4096;
 
 /// The drafts that uploads of this process hold, and whether a later upload of the same owner to the
 /// same name has been committed since: then there is nothing left to keep.
@@ -89,9 +91,13 @@ impl Draft {
             if !is_same(place, &partial, &open)? {
                 continue; // committed or swept between open and lock
             }
-            let kept = if is_alive(&open, keep) { open.stx_size } else { 0 };
-            if kept == 0 && open.stx_size > 0 {
-                fs::ftruncate(&file, 0).or_fs()?;
+            let kept = if is_alive(&open, keep) {
+                gapless(&file, &open)
+            } else {
+                0
+            };
+            if kept < open.stx_size {
+                fs::ftruncate(&file, kept).or_fs()?;
             }
             let id = stat::identity(&open);
             let superseded = live.enter(id);
@@ -164,14 +170,27 @@ pub(crate) fn kept(live: &Live, owner: &Owner, place: &Place, keep: Duration) ->
     let Some(found) = stat::at(&*place.dir, &name).or_fs()? else {
         return Ok(None);
     };
-    let is_kept = stat::kind(&found) == FileKind::File && found.stx_size > 0 && is_alive(&found, keep);
-    if !is_kept || live.holds(&found) || !is_unlocked(place, &name, &found)? {
+    if stat::kind(&found) != FileKind::File || !is_alive(&found, keep) || live.holds(&found) {
         return Ok(None);
     }
-    Ok(Some(Partial {
-        size: found.stx_size,
-        modified: stat::modified(&found),
-    }))
+    let Some(file) = open_unlocked(place, &name, &found)? else {
+        return Ok(None);
+    };
+    let size = gapless(&file, &found);
+    let modified = stat::modified(&found);
+    Ok((size > 0).then_some(Partial { size, modified }))
+}
+
+/// How much of a draft a resume may go on from: the bytes before the first gap. A crash can cut
+/// off while a later write is there and an earlier one is not. The kernel tells gaps by whole blocks, so
+/// the block before one is not trusted either.
+pub(crate) fn gapless(file: &OwnedFd, stat: &Statx) -> u64 {
+    let size = stat.stx_size;
+    match fs::seek(file, SeekFrom::Hole(0)) {
+        Ok(gap) if gap < size => gap.saturating_sub(stat.stx_blksize.max(MIN_BLOCK).into()),
+        // Where the file system cannot tell, there is always one gap: behind the end.
+        Ok(_) | Err(_) => size,
+    }
 }
 
 /// Removes what `owner` left unfinished under `place`; false where there is nothing. An upload that is
@@ -217,13 +236,13 @@ fn remove_unlocked(
     }
 }
 
-fn is_unlocked(place: &Place, name: &[u8], found: &Statx) -> FsResult<bool> {
+fn open_unlocked(place: &Place, name: &[u8], found: &Statx) -> FsResult<Option<OwnedFd>> {
     let Some(file) = open(place, name)? else {
-        return Ok(false);
+        return Ok(None);
     };
     match fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => is_same(place, name, found),
-        Err(Errno::AGAIN) => Ok(false),
+        Ok(()) => Ok(is_same(place, name, found)?.then_some(file)),
+        Err(Errno::AGAIN) => Ok(None),
         Err(errno) => Err(errno).or_fs(),
     }
 }

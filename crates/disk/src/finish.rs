@@ -91,7 +91,11 @@ impl Upload {
         let Body::Draft(draft) = &self.body else {
             return self.abandon().map(|()| 0);
         };
-        let size = stat::of(&draft.file).or_fs()?.stx_size;
+        let found = stat::of(&draft.file).or_fs()?;
+        let size = draft::gapless(&draft.file, &found);
+        if size < found.stx_size {
+            fs::ftruncate(&draft.file, size).or_fs()?;
+        }
         let place = self.state.lock().place.clone();
         let name = self.draft_name(draft);
         if size == 0 || draft.is_superseded() || !draft.is_in_place(&place, &name)? {

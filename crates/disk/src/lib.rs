@@ -9,6 +9,8 @@
 //!
 //! Knows no protocol, no person but as the owner of a partial, no policy but its [`Options`].
 
+mod attributes;
+mod begin;
 mod bytes_copy;
 mod disk;
 mod draft;

@@ -241,4 +241,21 @@ fn split(rel: &[u8]) -> (&[u8], &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_like_the_kernel_resolves() {
+        for (rel, dir, last) in [
+            ("a", ".", "a"),
+            ("a/b", "a", "b"),
+            ("/a", ".", "a"),
+            ("a/", "a", ""),
+            ("a/..", "a", ".."),
+            ("./a", ".", "a"),
+        ] {
+            assert_eq!(split(rel.as_bytes()), (dir.as_bytes(), last.as_bytes()), "{rel}");
+        }
+        assert_eq!(relative(&VPath::root()), b".");
+    }
+}

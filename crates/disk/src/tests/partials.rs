@@ -192,3 +192,26 @@ fn a_write_that_nobody_waits_for_never_lands_after_the_end() {
         .unwrap();
     assert_eq!(left.metadata().unwrap().len(), kept);
 }
+
+#[tokio::test]
+async fn nobody_resumes_behind_a_gap() {
+    let (_dir, disk) = disk();
+    // 255 KiB a piece, as OpenSSH sends them: no multiple of a block.
+    const PIECE: u64 = 261_120;
+    let piece = bytes::Bytes::from(vec![1; PIECE as usize]);
+    let file = open(&disk, "a", "/f", WriteMode::Replace).await.unwrap();
+    for n in [0, 1, 3] {
+        file.write(n * PIECE, vec![piece.clone()]).await.unwrap();
+    }
+    let sent = file.keep().await.unwrap();
+    assert!(sent > PIECE && sent <= 2 * PIECE, "{sent}");
+    assert_eq!(kept(&disk, "a", "/f").await, Some(sent));
+    let file = open(&disk, "a", "/f", WriteMode::Resume { at: sent })
+        .await
+        .unwrap();
+    let rest = vec![1; (4 * PIECE - sent) as usize];
+    file.write(sent, vec![rest.into()]).await.unwrap();
+    file.commit().await.unwrap();
+    let whole = content(&disk, "/f").await.unwrap();
+    assert!(whole.len() as u64 == (4 * PIECE).min(1 << 20) && whole.iter().all(|byte| *byte == 1));
+}
