@@ -173,6 +173,11 @@ impl Bindings {
         self.by_key.get(key).map(|bound| &*bound.name)
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// Everything, for a book that rewrites itself.
     pub(crate) fn all(&self) -> Vec<Binding> {
         self.by_key.iter().map(|(key, bound)| line(key, bound)).collect()

@@ -43,9 +43,13 @@ pub trait NameBook: Send + Sync {
     /// All bindings of a folder.
     async fn load(&self, folder: &FolderId) -> FsResult<Vec<Binding>>;
 
-    /// Records `changed` (new bindings, or a new `gone`) durably. `all` is the folder's whole state
-    /// including them, for a book that rewrites itself to stay small.
-    async fn save(&self, folder: &FolderId, changed: &[Binding], all: &[Binding]) -> FsResult<()>;
+    /// Records `changed` (new bindings, or a new `gone`) durably. `held` is how many bindings the
+    /// folder has in all; answers true when most of what is kept is history by now, and
+    /// [`NameBook::replace`] would make it small.
+    async fn save(&self, folder: &FolderId, changed: &[Binding], held: usize) -> FsResult<bool>;
+
+    /// Puts `all` in the place of everything that was recorded of a folder.
+    async fn replace(&self, folder: &FolderId, all: &[Binding]) -> FsResult<()>;
 
     /// A folder got another id: its bindings go with it.
     async fn renamed(&self, from: &FolderId, to: &FolderId) -> FsResult<()>;
@@ -61,7 +65,14 @@ impl NameBook for MemoryBook {
         Ok(self.0.lock().get(folder).cloned().unwrap_or_default())
     }
 
-    async fn save(&self, folder: &FolderId, _changed: &[Binding], all: &[Binding]) -> FsResult<()> {
+    async fn save(&self, folder: &FolderId, changed: &[Binding], held: usize) -> FsResult<bool> {
+        let mut folders = self.0.lock();
+        let lines = folders.entry(folder.clone()).or_default();
+        lines.extend_from_slice(changed);
+        Ok(lines.len() > 100 && lines.len() / 4 > held)
+    }
+
+    async fn replace(&self, folder: &FolderId, all: &[Binding]) -> FsResult<()> {
         self.0.lock().insert(folder.clone(), all.to_vec());
         Ok(())
     }

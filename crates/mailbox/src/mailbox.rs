@@ -102,6 +102,7 @@ impl Mailbox {
             },
             remove: can.delete_part && can.delete_message,
             directories: can.folders,
+            moves: can.delete_message,
             rename_dir: can.folders,
             // In bytes; what is longer might have more characters than a name may.
             max_name: name::MAX_CHARS,

@@ -76,7 +76,7 @@ impl MaildirOptions {
 
 /// What becomes of a message whose last attachment is deleted. *Last* means that the store, asked
 /// afresh and unfiltered, shows no other attachment of any kind but inline ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDelete {
     /// The message is deleted.
@@ -89,7 +89,7 @@ pub enum OnDelete {
 }
 
 /// What becomes of an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnUpload {
     /// It is refused.

@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use super::{Binding, NameBook, PartKey};
 use crate::FolderId;
 
-/// A file may hold this many times its live lines before it is rewritten.
+/// A file may hold this many times what it must before it is rewritten.
 const SLACK: u64 = 4;
+/// About how long a line is, in bytes.
+const LINE: u64 = 200;
 /// Below this size nobody bothers, in bytes.
 const SMALL: u64 = 64 * 1024;
 
@@ -72,22 +74,16 @@ impl NameBook for FileBook {
         off_thread(move || load(&path)).await
     }
 
-    async fn save(&self, folder: &FolderId, changed: &[Binding], all: &[Binding]) -> FsResult<()> {
+    async fn save(&self, folder: &FolderId, changed: &[Binding], held: usize) -> FsResult<bool> {
         let path = self.path(folder);
         let added = lines(changed)?;
-        let measured = path.clone();
-        let size = off_thread(move || Ok(fs::metadata(measured).map_or(0, |meta| meta.len()))).await?;
-        // Only when the file has grown well beyond what it must hold is the whole put together.
-        let whole = if size > SMALL && size > SLACK * estimate(all) {
-            Some(lines(all)?)
-        } else {
-            None
-        };
-        off_thread(move || match whole {
-            Some(whole) => rewrite(&path, &whole),
-            None => append(&path, &added),
-        })
-        .await
+        let size = off_thread(move || append(&path, &added)).await?;
+        Ok(size > SMALL && size / SLACK > LINE * held as u64)
+    }
+
+    async fn replace(&self, folder: &FolderId, all: &[Binding]) -> FsResult<()> {
+        let (path, whole) = (self.path(folder), lines(all)?);
+        off_thread(move || rewrite(&path, &whole)).await
     }
 
     async fn renamed(&self, from: &FolderId, to: &FolderId) -> FsResult<()> {
@@ -135,17 +131,13 @@ fn lines(bindings: &[Binding]) -> FsResult<Vec<u8>> {
     Ok(out)
 }
 
-/// About how many bytes `bindings` take.
-fn estimate(bindings: &[Binding]) -> u64 {
-    let bytes = |b: &Binding| b.name.len() + b.key.message.0.len() + b.key.part.0.len() + 40;
-    bindings.iter().map(|b| bytes(b) as u64).sum()
-}
-
-fn append(path: &Path, added: &[u8]) -> io::Result<()> {
+/// Answers the size of the file thereafter.
+fn append(path: &Path, added: &[u8]) -> io::Result<u64> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     // A line that a crash cut off must not swallow the next one.
     file.write_all(&[b"\n", added].concat())?;
-    file.sync_data()
+    file.sync_data()?;
+    Ok(file.metadata()?.len())
 }
 
 fn rewrite(path: &Path, whole: &[u8]) -> io::Result<()> {
@@ -198,10 +190,10 @@ mod tests {
         let folder = FolderId::from("INBOX");
         let book = FileBook::open(dir.path(), "s").unwrap();
         let all = [binding("a", None), binding("b", Some(7))];
-        book.save(&folder, &all, &all).await.unwrap();
+        assert!(!book.save(&folder, &all, 2).await.unwrap());
         let mut file = OpenOptions::new().append(true).open(book.path(&folder)).unwrap();
         file.write_all(b"{\"name\":\"torn").unwrap();
-        book.save(&folder, &[binding("c", None)], &[]).await.unwrap();
+        book.save(&folder, &[binding("c", None)], 3).await.unwrap();
         let names = |list: Vec<Binding>| list.into_iter().map(|b| b.name).collect::<Vec<_>>();
         assert_eq!(names(book.load(&folder).await.unwrap()), ["a", "b", "c"]);
 
@@ -220,10 +212,12 @@ mod tests {
         let live = [binding("only one", None)];
         let churn: Vec<Binding> = (0..1000).map(|n| binding("only one", Some(n))).collect();
         for _ in 0..20 {
-            book.save(&folder, &churn, &live).await.unwrap();
+            if book.save(&folder, &churn, 1).await.unwrap() {
+                book.replace(&folder, &live).await.unwrap();
+            }
         }
         assert!(fs::metadata(book.path(&folder)).unwrap().len() < 4 * SMALL);
-        book.save(&folder, &live, &live).await.unwrap();
+        book.save(&folder, &live, 1).await.unwrap();
         assert_eq!(book.load(&folder).await.unwrap().last(), live.last());
     }
 }

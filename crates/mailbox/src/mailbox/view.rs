@@ -187,18 +187,21 @@ impl State {
 
     /// Records changed bindings. When that fails the mailbox goes on: within this process the names
     /// are right, and the next record tries again.
-    pub(super) async fn record(&mut self, book: &dyn NameBook, folder: &FolderId, mut changed: Vec<Binding>) {
+    pub(super) async fn record(&mut self, book: &dyn NameBook, folder: &FolderId, changed: Vec<Binding>) {
         let Some(bindings) = &self.bindings else {
             return;
         };
         if changed.is_empty() && !self.unrecorded {
             return;
         }
-        let all = bindings.all();
-        if self.unrecorded {
-            changed.clone_from(&all);
-        }
-        let saved = book.save(folder, &changed, &all).await;
+        let saved = if self.unrecorded {
+            book.replace(folder, &bindings.all()).await
+        } else {
+            match book.save(folder, &changed, bindings.len()).await {
+                Ok(true) => book.replace(folder, &bindings.all()).await,
+                other => other.map(drop),
+            }
+        };
         self.unrecorded = saved.is_err();
         if let Err(error) = saved {
             tracing::warn!(?folder, %error, "names could not be recorded; numbered ones may change at a restart");

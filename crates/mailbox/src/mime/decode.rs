@@ -192,8 +192,13 @@ fn quoted(byte: u8, blanks: &mut Vec<u8>, escape: &mut Vec<u8>, into: &mut impl 
                 into.push(hex(a) << 4 | hex(b));
                 escape.clear();
             }
+            // No escape: taken as it is, but its last byte may begin one.
             _ => {
-                let held = std::mem::take(escape);
+                let mut held = std::mem::take(escape);
+                if byte == b'=' {
+                    held.pop();
+                    escape.push(byte);
+                }
                 into.extend(&held);
             }
         }
@@ -272,6 +277,7 @@ mod tests {
             ("trailing \t\r\nblanks \n", b"trailing\r\nblanks\n"),
             ("a =20\r\n", b"a  \r\n"),
             ("bad=XYescape=4", b"bad=XYescape=4"),
+            ("==41=4=41", b"=A=4A"),
             ("end=", b"end"),
             ("=C3=A9", "\u{e9}".as_bytes()),
             ("=\r\n", b""),
