@@ -54,16 +54,13 @@ struct Snapshot {
 #[async_trait]
 impl Listing for Snapshot {
     async fn next(&mut self, max: usize) -> FsResult<Vec<Entry>> {
-        let start = |names: usize| names;
-        let mut folder = start(
-            self.folders
-                .partition_point(|(name, _)| name.as_bytes() <= &*self.after),
-        );
-        let mut file = start(
-            self.files
-                .files
-                .partition_point(|item| item.name() <= &*self.after),
-        );
+        let mut folder = self
+            .folders
+            .partition_point(|(name, _)| name.as_bytes() <= &*self.after);
+        let mut file = self
+            .files
+            .files
+            .partition_point(|item| item.name() <= &*self.after);
         let mut out = Vec::new();
         while out.len() < max {
             let entry = match (self.folders.get(folder), self.files.files.get(file)) {

@@ -1,6 +1,6 @@
 mod conformance;
 mod deleting;
-mod maildir;
+mod remote;
 mod showing;
 mod uploading;
 
