@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use portreeve_model::{Origin, TrailStep, UserName};
+use portreeve_model::{Origin, TrailStep, UserName, options::DurationText};
 
 use crate::{
     Audience, CredentialKind, Denial, Explanation, Fault, Gate, Identity, Method, Principal, Reason,
@@ -195,7 +195,8 @@ impl Chain {
                 who.method()
             )));
         };
-        match method.still_valid(who.identity(), who.audience()).await {
+        let asked = method.still_valid(who.identity(), who.audience());
+        match within(&**method, asked, Standing::Unknown).await {
             Standing::Valid => Renewal::Valid,
             Standing::Changed(identity) if identity.subject == who.identity().subject => {
                 Renewal::Changed(Verified {
@@ -238,7 +239,13 @@ impl Chain {
                 trail.push(note(step, "skipped", "disabled in the configuration"));
                 continue;
             }
-            match method.explain(user, audience).await {
+            match within(
+                &**method,
+                method.explain(user, audience),
+                Explanation::Unavailable,
+            )
+            .await
+            {
                 Explanation::Silent => {
                     trail.push(note(step, "skipped", "says nothing without a credential"));
                 }
@@ -286,6 +293,19 @@ pub struct Explained {
 pub(crate) struct Asked<'a> {
     pub(crate) denial: Option<Denial>,
     pub(crate) admitted: Vec<&'a Arc<dyn Gate>>,
+}
+
+/// An answer in time, or the fault that there was none.
+pub(crate) async fn within<T>(
+    method: &dyn Method,
+    answer: impl Future<Output = T>,
+    otherwise: impl FnOnce(Fault) -> T,
+) -> T {
+    let deadline = method.deadline();
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(answer) => answer,
+        Err(_) => otherwise(Fault(format!("no answer within {}", DurationText(deadline)))),
+    }
 }
 
 pub(crate) fn note(step: &Step, verdict: &'static str, why: &str) -> TrailStep {

@@ -7,7 +7,7 @@ use portreeve_model::{ConnectionId, Origin, Secret, TrailStep, UserName};
 use crate::{
     Attempt, Audience, Chain, Challenge, Credential, CredentialKind, End, Gate, KeyAnswer, OnFault, OnReject,
     PublicKey, Verdict, Verified,
-    chain::{Step, StepKind, note},
+    chain::{Step, StepKind, note, within},
 };
 
 /// What a door learns of a try. Reasons are in the trail, not here.
@@ -82,7 +82,7 @@ impl Flow {
             if !method.answers(&attempt) {
                 continue;
             }
-            match method.knows_key(&attempt).await {
+            match within(&**method, method.knows_key(&attempt), KeyAnswer::Fault).await {
                 KeyAnswer::Yes => known |= !closed,
                 KeyAnswer::No => {}
                 KeyAnswer::Fault(_) => closed |= on_fault == OnFault::Stop,
@@ -144,7 +144,7 @@ impl Flow {
             // A denied name costs what a wrong password costs.
             for (_, method, ..) in methods(&chain) {
                 if method.answers(&attempt) {
-                    method.decoy(&attempt).await;
+                    within(&**method, method.decoy(&attempt), drop).await;
                 }
             }
         }
@@ -204,7 +204,7 @@ impl Flow {
             }
             if end.is_some() {
                 if method.answers(attempt) {
-                    method.decoy(attempt).await;
+                    within(&**method, method.decoy(attempt), drop).await;
                 }
                 continue;
             }
@@ -213,7 +213,7 @@ impl Flow {
                 self.trail.push(note(step, "skipped", &why));
                 continue;
             }
-            match method.verify(attempt).await {
+            match within(&**method, method.verify(attempt), Verdict::Fault).await {
                 Verdict::Accept(identity) => {
                     self.trail.push(note(step, "accept", ""));
                     let method = Arc::clone(&step.name);

@@ -143,6 +143,11 @@ pub trait Method: Send + Sync {
     /// methods that it did not come to, so that every refusal costs the same.
     async fn decoy(&self, _attempt: &Attempt) {}
 
+    /// How long the chain waits for any of its answers; then it counts as one that could not find out.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+
     /// How an identity that this method accepted for this audience stands now.
     async fn still_valid(&self, who: &Identity, audience: Audience) -> Standing;
 

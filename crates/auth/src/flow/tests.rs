@@ -357,6 +357,71 @@ async fn offered_keys_cost_the_same_for_everybody() {
     }
 }
 
+/// A method whose other end never answers.
+struct Hangs;
+
+#[async_trait::async_trait]
+impl crate::Method for Hangs {
+    fn answers(&self, _: &Attempt) -> bool {
+        true
+    }
+    fn takes(&self) -> &[CredentialKind] {
+        &[CredentialKind::Password]
+    }
+    async fn knows_key(&self, _: &Attempt) -> KeyAnswer {
+        std::future::pending().await
+    }
+    async fn verify(&self, _: &Attempt) -> Verdict {
+        std::future::pending().await
+    }
+    async fn decoy(&self, _: &Attempt) {
+        std::future::pending::<()>().await;
+    }
+    async fn still_valid(&self, _: &crate::Identity, _: Audience) -> crate::Standing {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_that_hangs_is_an_outage() {
+    for (on_fault, entered) in [(OnFault::Stop, false), (OnFault::Next, true)] {
+        let (list, ban_step) = ban(1);
+        let (_, second) = fake("second", Says::Accept);
+        let hanging = Step {
+            name: "hangs".into(),
+            enabled: true,
+            kind: StepKind::Method {
+                method: Arc::new(Hangs),
+                on_fault,
+                on_reject: OnReject::Stop,
+            },
+        };
+        let mut flow = flow(vec![ban_step, hanging, second]);
+        assert_eq!(flow.offer_key(name("alice"), key(KEY)).await, entered);
+        match flow.submit(name("alice"), password("pw")).await {
+            Progress::Done(verified) => assert!(entered && verified.method() == "second"),
+            Progress::Unavailable => assert!(!entered),
+            other => panic!("{other:?}"),
+        }
+        let trail = flow.take_trail();
+        assert_eq!(
+            (trail[1].verdict, trail[1].why.as_str()),
+            ("fault", "no answer within 20s")
+        );
+        assert!(!banned(&list));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decoy_that_hangs_holds_nobody_up_for_ever() {
+    let (_, first) = fake("first", Says::Reject);
+    let mut flow = flow(vec![first, Step::method("hangs", Arc::new(Hangs))]);
+    assert!(matches!(
+        flow.submit(name("alice"), password("pw")).await,
+        Progress::Refused
+    ));
+}
+
 #[tokio::test]
 async fn with_real_methods_every_refusal_costs_one_hash_for_each() {
     let cost = crate::HashCost {
