@@ -57,7 +57,7 @@ pub struct AuditOptions {
 }
 
 /// What happens when a record cannot be written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditMode {
     /// The operation fails: nothing happens that is not recorded.
@@ -68,7 +68,7 @@ pub enum AuditMode {
 }
 
 /// Which digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DigestKind {
     /// SHA-256.
@@ -78,7 +78,7 @@ pub enum DigestKind {
 }
 
 /// One place for records.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SinkOptions {
     /// A file of JSON lines, each bound to the one before it by a hash.

@@ -202,8 +202,12 @@ fn built(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
                         private_folders(&span, config, &accounts, shared, problems);
                     }
                     Err(FileProblems(found)) => problems.extend(found.into_iter().map(|found| {
-                        let place = format!("{}:{}:{}", options.path.display(), found.line, found.column);
-                        let problem = Problem::new(span.clone(), format!("{place}: {}", found.message));
+                        // Line 0 is the file as a whole, which the message names.
+                        let place = match found.line {
+                            0 => String::new(),
+                            line => format!("{}:{line}:{}: ", options.path.display(), found.column),
+                        };
+                        let problem = Problem::new(span.clone(), format!("{place}{}", found.message));
                         Problem {
                             hint: found.hint,
                             ..problem

@@ -1,1 +1,312 @@
+use std::path::{Path, PathBuf};
 
+use super::*;
+use crate::options::{Protocol, StorageKind};
+
+/// The least that is right, to add mistakes to.
+const HEAD: &str = r#"
+[[listener]]
+protocol = "sftp"
+address = "127.0.0.1:2222"
+[[auth]]
+type = "application"
+[groups.staff]
+mounts = [{ path = "/", storage = "files", verbs = "full" }]
+[storage.files]
+type = "disk"
+root = "files"
+"#;
+
+fn render(text: &str) -> String {
+    match check_text(text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml")) {
+        Ok(_) => "fine".to_owned(),
+        Err(report) => report.render(),
+    }
+}
+
+/// `text` behind [`HEAD`] has exactly these problems: `line:column: message` and `  hint: …`, lines
+/// counted from the end of the head.
+#[track_caller]
+fn check(text: &str, want: &[&str]) {
+    let head_lines = HEAD.matches('\n').count();
+    let whole = format!("{HEAD}{text}");
+    let got: Vec<String> = match check_text(&whole, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml")) {
+        Ok(_) => Vec::new(),
+        Err(report) => report
+            .problems()
+            .iter()
+            .flat_map(|problem| {
+                let (line, column) = report.position(problem);
+                let place = format!(
+                    "{}:{column}: {}",
+                    line.saturating_sub(head_lines),
+                    problem.message
+                );
+                std::iter::once(place).chain(problem.hint.as_ref().map(|hint| format!("  hint: {hint}")))
+            })
+            .collect(),
+    };
+    assert_eq!(got, want, "{text}");
+}
+
+#[test]
+fn the_head_is_fine() {
+    assert_eq!(render(HEAD), "fine");
+}
+
+#[test]
+fn a_problem_is_shown_with_its_line() {
+    let text = format!("{HEAD}[server]\nnaem = \"x\"\n");
+    assert_eq!(
+        render(&text),
+        "p.toml:13:1: unknown key 'naem' in [server]\n  13 | naem = \"x\"\n     | ^^^^\n  hint: did you mean \
+         'name'?\n1 problem in p.toml\n"
+    );
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    check(
+        "[server]\ndatadir = \"/x\"\ngrace_period = 30\n[limits]\nidle = \"10 minutes\"\nauth_attempts = \"6\"\n[log]\nlevel = \"dbug\"\n[srever]\n",
+        &[
+            "2:1: unknown key 'datadir' in [server]",
+            "  hint: did you mean 'data_dir'?",
+            "3:16: 'grace_period' must be text, not a whole number",
+            "  hint: write \"30s\"",
+            "5:8: 'idle': \"10 minutes\" is not a duration; write a number and ms, s, m, h or d, like \"30s\" or \"1h 30m\"",
+            "6:17: 'auth_attempts' must be a whole number, not text",
+            "  hint: write 6, without quotes",
+            "8:9: 'level' is 'dbug'; it must be one of error, warn, info, debug, trace",
+            "  hint: did you mean 'debug'?",
+            "9:2: unknown section 'srever'",
+            "  hint: did you mean 'server'?",
+        ],
+    );
+}
+
+#[test]
+fn tagged_elements_are_told_apart() {
+    check(
+        "[[listener]]\nprotocol = \"sfpt\"\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:2\"\n",
+        &[
+            "2:12: 'protocol' of [[listener]] is 'sfpt'; it must be one of sftp, https, ftps, console",
+            "  hint: did you mean 'sftp'?",
+            "4:1: [[listener]] needs 'protocol'",
+            "  hint: protocol is one of sftp, https, ftps, console",
+        ],
+    );
+    check(
+        "[[listener]]\nprotocol = \"https\"\naddress = \"127.0.0.1:1\"\nciphers = []\n[storage.x]\ntype = \"disk\"\n",
+        &[
+            "4:1: unknown key 'ciphers' in [[listener]]",
+            "  hint: the keys here are address, auth, header_timeout, hosts, minimum_rate, name, protocol, proxy_protocol, public_url, read_ahead, session_idle, session_lifetime",
+            "5:1: [storage.x] needs 'root'",
+            "  hint: root: The directory that clients see as `/`. Nothing outside it can be reached.",
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_as_such() {
+    check(
+        "[[listener]]\nprotocol = \"ftps\"\naddress = \"0.0.0.0:21\"\ntls = \"explicit\"\n[[auth]]\ntype = \"ldap\"\nurl = \"x\"\n[storage.mail]\ntype = \"exchange\"\n[store]\nurl = \"postgres://db/x\"\n",
+        &[
+            "2:12: protocol 'ftps' is not built yet in this version",
+            "6:8: type 'ldap' is not built yet in this version",
+            "9:8: type 'exchange' is not built yet in this version",
+            "11:7: store 'postgres' is not built yet in this version",
+            "  hint: write \"sqlite:portreeve.db\"",
+        ],
+    );
+}
+
+#[test]
+fn references_lead_somewhere() {
+    check(
+        r#"[[listener]]
+protocol = "https"
+name = "sftp"
+address = "127.0.0.1:2222"
+auth = ["aplication"]
+[[auth]]
+type = "local-file"
+path = "/nonexistent/accounts.toml"
+base_groups = ["stuff"]
+[[auth]]
+type = "application"
+[groups.more]
+mounts = [
+  { path = "/", storage = "flies", verbs = ["raed"] },
+  { path = "/", storage = "files", verbs = "full", rules = [{ pattern = "x/**", effect = "deny" }] },
+]
+"#,
+        &[
+            "3:8: two listeners are called 'sftp'",
+            "  hint: give each a name of its own: name = \"…\"",
+            "4:11: the address 127.0.0.1:2222 is taken by the listener 'sftp'",
+            "5:9: there is no [[auth]] step 'aplication'",
+            "  hint: did you mean 'application'?",
+            "8:8: /nonexistent/accounts.toml cannot be read: No such file or directory (os error 2)",
+            "9:16: there is no group 'stuff'",
+            "  hint: did you mean 'staff'?",
+            "10:1: two [[auth]] steps are called 'application'",
+            "  hint: give each a name of its own: name = \"…\"",
+            "14:27: there is no [storage] 'flies'",
+            "  hint: did you mean 'files'?",
+            "14:44: verbs: 'raed' is no verb; the verbs are full, read-only, list, read, create, overwrite, append, truncate, delete, rename, make-dir, set-attrs, share",
+            "15:12: '/' is mounted twice in this group",
+            "15:60: rules: the pattern \"x/**\" must start with '/': it is matched with the path within the mount",
+        ],
+    );
+}
+
+#[test]
+fn values_are_judged_by_who_uses_them() {
+    check(
+        "[[listener]]\nprotocol = \"https\"\naddress = \"8443\"\nproxy_protocol = [\"10.0.0.0/33\", \"10.0.0.1\"]\npublic_url = \"ftp://x\"\n[[listener]]\nname = \"web\"\nprotocol = \"https\"\naddress = \"127.0.0.1:1\"\npublic_url = \"ftp://x\"\n[[auth]]\ntype = \"ip-time-ban\"\nallow = [\"10.0.0.1/8\"]\n[limits]\nconnections = 0\n[storage.x]\ntype = \"disk\"\nroot = \"x\"\nfile_mode = \"7777\"\n",
+        &[
+            "3:11: '8443' is no address with a port",
+            "  hint: write \"0.0.0.0:8443\" for all of IPv4, \"[::]:8443\" for both",
+            "4:19: '10.0.0.0/33' is no network",
+            "  hint: write an address or a network, like \"10.0.0.0/8\"",
+            "10:14: public_url must be like \"https://files.example.com\", without a path: 'ftp://x' is not",
+            "13:9: 'allow' '10.0.0.1/8' has bits set behind its length: did you mean 10.0.0.0/8?",
+            "15:15: 'connections' must be more than 0",
+            "19:13: [storage.x]: \"7777\" is not a mode; write octal bits like \"0640\"",
+        ],
+    );
+}
+
+#[test]
+fn nobody_could_connect_or_sign_in() {
+    let want = "p.toml:1:1: there is no [[auth]]: nobody could sign in\n  hint: add [[auth]] with type = \
+                \"application\" or \"local-file\"\np.toml:1:1: there is no [[listener]]: nobody could connect\n  \
+                hint: add [[listener]] with protocol = \"sftp\" and an address\n2 problems in p.toml\n";
+    assert_eq!(render("\n"), want);
+    let gates = "[[listener]]\nprotocol = \"sftp\"\naddress = \"[::]:1\"\n[[auth]]\ntype = \"ip-time-ban\"\n";
+    assert!(
+        render(gates).contains("5:1: no method is enabled") || render(gates).contains("no method is enabled"),
+        "{}",
+        render(gates)
+    );
+}
+
+#[test]
+fn every_syntax_error_is_told() {
+    let shown = render("a = \nb = \"x\n[c\n");
+    assert!(
+        shown.contains("p.toml:1:") && shown.contains("p.toml:2:") && shown.contains("p.toml:3:"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn two_accounts_of_one_private_folder_are_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let accounts = "[accounts.alice]\ngroups = [\"staff\"]\nssh_keys = []\n[accounts.Alice]\ngroups = [\"staff\"]\n[accounts.\"bob@a.example\"]\ngroups = [\"staff\"]\n[accounts.\"bob@b.example\"]\ngroups = [\"staff\"]\n";
+    std::fs::write(dir.path().join("accounts.toml"), accounts).unwrap();
+    let text = |subpath: &str| {
+        format!(
+            "[[listener]]\nprotocol = \"sftp\"\naddress = \"127.0.0.1:1\"\n[[auth]]\ntype = \"local-file\"\npath = \
+             \"accounts.toml\"\nremove_username_suffix = [\"@a.example\", \"@b.example\"]\n[groups.staff]\nmounts = \
+             [{{ path = \"/\", storage = \"files\", verbs = \"full\"{subpath} }}]\n[storage.files]\ntype = \
+             \"disk\"\nroot = \"f\"\n"
+        )
+    };
+    let file = dir.path().join("p.toml");
+    let report = check_text(&text(", subpath = \"/home/{user}\""), Path::new("p.toml"), &file).unwrap_err();
+    let messages: Vec<&str> = report
+        .problems()
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "the accounts 'Alice' and 'alice' would share one private folder",
+            "the accounts 'bob@a.example' and 'bob@b.example' would share one private folder",
+        ]
+    );
+    check_text(&text(""), Path::new("p.toml"), &file).unwrap();
+}
+
+#[test]
+fn paths_start_where_the_file_is() {
+    let text =
+        format!("{HEAD}[server]\ndata_dir = \"data\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n");
+    let config = check_text(&text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml")).unwrap();
+    assert_eq!(config.server.data_dir, Path::new("/etc/portreeve/data"));
+    let tls = config.tls.unwrap();
+    assert_eq!(
+        (tls.certificate, tls.key),
+        ("/etc/portreeve/c.pem".into(), "/k.pem".into())
+    );
+    let [storage] = config.storages.as_slice() else {
+        panic!("one storage")
+    };
+    let StorageKind::Disk(disk) = &storage.kind else {
+        panic!("a disk")
+    };
+    assert_eq!(disk.root, Path::new("/etc/portreeve/files"));
+    let [listener] = config.listeners.as_slice() else {
+        panic!("one listener")
+    };
+    assert!(matches!(listener.protocol, Protocol::Sftp(_)));
+}
+
+#[test]
+fn groups_keep_the_order_of_the_file() {
+    let text = format!("{HEAD}[groups.zebra]\n[groups.ant]\n");
+    let config = check_text(&text, Path::new("p.toml"), Path::new("/p.toml")).unwrap();
+    let names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
+    assert_eq!(names, ["staff", "zebra", "ant"]);
+}
+
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config")
+}
+
+#[test]
+fn every_sample_loads() {
+    for name in ["minimal.toml", "complete.toml", "mailboxes.toml"] {
+        if let Err(error) = check_file(&samples().join(name)) {
+            panic!("{error}");
+        }
+    }
+}
+
+#[test]
+fn the_complete_sample_loads_with_every_option_given() {
+    let path = samples().join("complete.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let uncommented: Vec<&str> = text
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => rest,
+            _ => line,
+        })
+        .collect();
+    let uncommented = uncommented.join("\n");
+    assert!(uncommented.lines().filter(|line| line.contains(" = ")).count() > 80);
+    if let Err(report) = check_text(
+        &uncommented,
+        Path::new("complete.toml"),
+        &std::path::absolute(path).unwrap(),
+    ) {
+        panic!("{}", report.render());
+    }
+}
+
+#[test]
+fn what_is_generated_is_not_stale() {
+    for (name, now, what) in [
+        ("complete.toml", crate::options::complete(), "config"),
+        ("schema.json", crate::cli::schema_text(), "schema"),
+    ] {
+        let there = std::fs::read_to_string(samples().join(name)).unwrap();
+        assert!(
+            there == now,
+            "config/{name} is stale: portreeve reference {what} > config/{name}"
+        );
+    }
+}

@@ -36,7 +36,7 @@ pub(super) fn validate(schema: &Json, node: &Node, what: &str, problems: &mut Ve
     match &node.value {
         Value::Text(text) => check_text(schema, text, node, what, problems),
         Value::Integer(number) => {
-            check_number(schema, *number as f64, &number.to_string(), node, what, problems)
+            check_number(schema, *number as f64, &number.to_string(), node, what, problems);
         }
         Value::Float(number) => check_number(schema, *number, &number.to_string(), node, what, problems),
         Value::List(items) => {

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use portreeve_auth::{Audience, StepKind};
-use portreeve_model::{Door, Origin, UserName, VPath, Verb};
+use portreeve_model::{Door, GroupName, Origin, UserName, VPath, Verb};
 use portreeve_session::{Plan, World};
 use serde_json::{Value as Json, json};
 
@@ -128,7 +128,7 @@ pub(super) async fn access(
         .collect();
     Ok(json!({
         "user": parts.user.as_str(), "method": &*step,
-        "groups": parts.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
+        "groups": parts.groups.iter().map(GroupName::as_str).collect::<Vec<_>>(),
         "path": path.to_string(),
         "mount": first.and_then(|e| e.mount.as_ref()).map(ToString::to_string),
         "storage": first.and_then(|e| e.storage.clone()),

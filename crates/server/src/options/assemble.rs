@@ -32,9 +32,9 @@ pub fn schema() -> Json {
             "log": schema_of::<LogOptions>(),
             "listener": listeners,
             "auth": list_of(&AUTH, "The chain that lets people in, in this order."),
-            "groups": tables_of(schema_of::<GroupOptions>(), "What members of each group see."),
-            "roles": tables_of(schema_of::<RoleOptions>(), "What administrators may do."),
-            "storage": tables_of(choice(&STORAGE), "Where files are."),
+            "groups": tables_of(&schema_of::<GroupOptions>(), "What members of each group see."),
+            "roles": tables_of(&schema_of::<RoleOptions>(), "What administrators may do."),
+            "storage": tables_of(&choice(&STORAGE), "Where files are."),
         },
     })
 }
@@ -55,7 +55,7 @@ fn list_of(family: &Family, about: &str) -> Json {
     json!({ "type": "array", "description": about, "items": choice(family) })
 }
 
-fn tables_of(schema: Json, about: &str) -> Json {
+fn tables_of(schema: &Json, about: &str) -> Json {
     json!({ "type": "object", "description": about, "additionalProperties": schema })
 }
 

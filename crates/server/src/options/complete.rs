@@ -33,8 +33,6 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     ("storage files", "root", "\"files\""),
     ("storage mail", "root", "\"mail\""),
-    ("storage mail", "path", "\"mail\""),
-    ("storage mail", "maildir", "\"mail\""),
 ];
 
 /// The text of the file.

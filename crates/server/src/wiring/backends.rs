@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use portreeve_disk::Disk;
 use portreeve_mailbox::Mailbox;
-use portreeve_vfs::FileSystem;
+use portreeve_vfs::{Checked, FileSystem};
 
 use super::fingerprint;
 use crate::options::{Storage, StorageKind};
@@ -88,7 +88,8 @@ fn open_one(storage: &Storage, data_dir: &Path) -> Result<(Arc<dyn FileSystem>, 
             let dir = options.state_dir.get_or_insert_with(state).clone();
             std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let mailbox = Mailbox::maildir(&options).map_err(|error| error.to_string())?;
-            Ok((Arc::new(mailbox), None))
+            // A mailbox can do less than a disk: the rest is refused before it is asked.
+            Ok((Arc::new(Checked::over(Arc::new(mailbox))), None))
         }
     }
 }
