@@ -5,7 +5,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Request, Response, StatusCode, Version, header},
+    http::{HeaderValue, Method, Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
 use futures::FutureExt;
@@ -64,6 +64,15 @@ pub(crate) async fn answer(
 }
 
 fn admit(door: &WebDoor, link: &Link, request: &Request<Incoming>) -> Result<(), Problem> {
+    if request.method() == Method::CONNECT {
+        // What follows a CONNECT is no HTTP to whoever thinks that it was taken.
+        return Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "wrong-method",
+            "this server is no proxy",
+        )
+        .close());
+    }
     let uri = request.uri();
     let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if length > MAX_URI {

@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(of(&entry).as_deref(), Some(TAG));
         let mut other = entry.clone();
         other.version = None;
-        assert_eq!(of(&other).as_deref(), Some("\"10-2ebc9ae1.5\""));
+        assert_eq!(of(&other).as_deref(), Some("\"10-2ebc98a1.5\""));
         other.modified = None;
         assert_eq!(of(&other), None);
     }

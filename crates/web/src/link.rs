@@ -115,6 +115,11 @@ impl Link {
         }
     }
 
+    /// Whether a request ever came.
+    pub(crate) fn was_used(&self) -> bool {
+        self.served.load(Ordering::Acquire) > 0
+    }
+
     fn age_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }

@@ -114,7 +114,7 @@ impl Piece {
 
     /// How many bytes it has.
     #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub const fn length(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 }
@@ -203,7 +203,7 @@ mod tests {
         ] {
             assert_eq!(piece(header), want, "{header}");
         }
-        assert!(piece("bytes 5-9/10").is_some_and(|p| p.is_last() && p.len() == 5));
+        assert!(piece("bytes 5-9/10").is_some_and(|p| p.is_last() && p.length() == 5));
         assert!(piece("bytes 5-9/*").is_some_and(|p| !p.is_last()));
     }
 

@@ -60,7 +60,9 @@ where
                     _ = connection.as_mut() => return,
                     () = &mut draining, if !leaving => true,
                     () = &mut goodbye, if !leaving => true,
+                    // Whoever is to leave and never asked for anything may not even have said hello.
                     _ = look.tick() => match link.fate() {
+                        Fate::Stay if leaving && !link.was_used() => return,
                         Fate::Stay => false,
                         Fate::Leave => true,
                         Fate::Cut => return,
@@ -86,7 +88,7 @@ where
                 .keep_alive_interval(HTTP2_PING)
                 .keep_alive_timeout(HTTP2_PING)
                 .serve_connection(io, service)
-        )
+        );
     } else {
         drive!(
             http1::Builder::new()
@@ -96,6 +98,6 @@ where
                 .max_header_size(MAX_HEAD)
                 .max_buf_size(HTTP1_BUFFER)
                 .serve_connection(io, service)
-        )
+        );
     }
 }

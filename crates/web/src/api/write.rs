@@ -125,10 +125,10 @@ impl Wanted {
                 "Content-Range must be like 'bytes 100-199/200' (or '/*' while the size is not known)",
             ));
         };
-        if piece.len() != length {
+        if piece.length() != length {
             return Err(Problem::bad_request(format!(
                 "Content-Range speaks of {} bytes, Content-Length of {length}",
-                piece.len()
+                piece.length()
             )));
         }
         let place = Place {

@@ -4,15 +4,13 @@
 //! that came and was not refused is kept otherwise (V2), whoever broke off, even when hyper drops the
 //! request in mid-body; at most two gathered pieces are held.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
 
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures::StreamExt;
 use portreeve_session::{Entry, FsError, FsErrorKind, FsResult, Session, Upload};
+use tokio::time::Instant;
 
 /// How much is gathered before it is written.
 const GATHER: usize = 512 << 10;
@@ -241,8 +239,7 @@ impl Source {
     async fn gather_on(&mut self, into: &mut Vec<Bytes>) -> End {
         let mut held = 0;
         while self.left > 0 {
-            let Ok(next) = tokio::time::timeout_at(self.pace.deadline().into(), self.stream.next()).await
-            else {
+            let Ok(next) = tokio::time::timeout_at(self.pace.deadline(), self.stream.next()).await else {
                 if self.pace.is_slow(Instant::now()) {
                     return End::Broken(Break::TooSlow);
                 }

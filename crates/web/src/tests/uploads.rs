@@ -1,0 +1,259 @@
+//! Uploads: whole, cut, resumed, refused.
+
+use portreeve_model::{SessionId, options::SizeText};
+use portreeve_session::Links;
+use portreeve_vfs::{OpCx, Owner};
+
+use super::*;
+
+const CONTENT: &str = "/api/v1/files/content?path=/up.bin";
+
+/// What everybody else sees of `/up.bin`.
+async fn visible(memory: &Memory) -> Option<Vec<u8>> {
+    let cx = OpCx::new(SessionId::fresh(), Owner("somebody".into()), Default::default());
+    let size = memory
+        .stat(&cx, &path("/up.bin"), Links::Follow)
+        .await
+        .ok()?
+        .size
+        .unwrap();
+    let file = memory.open_read(&cx, &path("/up.bin")).await.unwrap();
+    Some(
+        file.read(0, usize::try_from(size).unwrap(), Vec::new())
+            .await
+            .unwrap(),
+    )
+}
+
+/// Sends a head and some of the body, then goes; waits until the server has noticed.
+async fn cut(rig: &Rig, head: &str, body: &[u8]) {
+    let mut stream = rig.connect().await;
+    let head = format!("PUT {CONTENT} HTTP/1.1\r\nhost: x\r\nauthorization: {ALICE}\r\n{head}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+}
+
+async fn kept(rig: &Rig) -> Option<u64> {
+    let headers = [("authorization", ALICE), ("upload-incomplete", "1")];
+    let answer = rig.send(request("HEAD", CONTENT, &headers, "")).await;
+    (answer.status == StatusCode::OK).then(|| answer.header("upload-offset").parse().unwrap())
+}
+
+#[tokio::test]
+async fn puts_and_replaces() {
+    let memory = Memory::new();
+    let rig = Rig::new(memory.clone());
+    let all = String::from_utf8(content(2_000_000)).unwrap();
+    for (size, status) in [(0, 201), (5, 200), (2_000_000, 200)] {
+        let length = size.to_string();
+        let headers = [("authorization", ALICE), ("content-length", length.as_str())];
+        let answer = rig.send(request("PUT", CONTENT, &headers, &all[..size])).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+        assert_eq!(answer.json()["size"], size);
+        assert!(visible(&memory).await.unwrap() == all.as_bytes()[..size]);
+    }
+    let headers = [("authorization", ALICE), ("content-length", "700000")];
+    let answer = rig
+        .send_h2(request("PUT", CONTENT, &headers, &all[..700_000]))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(visible(&memory).await.unwrap() == all.as_bytes()[..700_000]);
+    let dated = [
+        ("authorization", ALICE),
+        ("content-length", "1"),
+        ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+    ];
+    let answer = rig.send(request("PUT", CONTENT, &dated, "x")).await;
+    assert_eq!(answer.json()["modified"], "1994-11-06T08:49:37Z");
+}
+
+/// 50 cuts at random places, each resumed: never a torn file, never a hole.
+#[tokio::test]
+async fn resumes_after_any_cut() {
+    let mut dice = Dice(11);
+    let all = content(1_500_000);
+    for _ in 0..50 {
+        let memory = Memory::new();
+        memory.plant(&path("/up.bin"), b"old").unwrap();
+        let rig = Rig::new(memory.clone());
+        let at = dice.roll(all.len());
+        cut(&rig, &format!("content-length: {}", all.len()), &all[..at]).await;
+        assert_eq!(visible(&memory).await.unwrap(), b"old", "cut at {at}");
+        let have = kept(&rig).await.unwrap_or(0);
+        assert_eq!(have, at as u64, "everything that came is kept");
+        for wrong in [have + 1, have.saturating_sub(1)] {
+            if wrong == have || wrong == 0 || wrong >= all.len() as u64 {
+                continue;
+            }
+            let range = format!("bytes {wrong}-{}/{}", all.len() - 1, all.len());
+            let length = (all.len() as u64 - wrong).to_string();
+            let body = String::from_utf8_lossy(&all[usize::try_from(wrong).unwrap()..]).into_owned();
+            let headers = [
+                ("authorization", ALICE),
+                ("content-range", &range),
+                ("content-length", &length),
+            ];
+            let answer = rig.send(request("PUT", CONTENT, &headers, &body)).await;
+            assert_eq!(answer.status, StatusCode::CONFLICT, "{range}");
+            if have > 0 {
+                assert_eq!(answer.json()["upload_offset"], have, "{}", answer.text());
+            }
+        }
+        let start = usize::try_from(have).unwrap();
+        let range = format!("bytes {start}-{}/{}", all.len() - 1, all.len());
+        let length = (all.len() - start).to_string();
+        let body = String::from_utf8(all[start..].to_vec()).unwrap();
+        let headers = [
+            ("authorization", ALICE),
+            ("content-range", &range),
+            ("content-length", &length),
+        ];
+        let answer = rig.send(request("PUT", CONTENT, &headers, &body)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{at}: {}", answer.text());
+        assert!(visible(&memory).await.unwrap() == all, "cut at {at}");
+        assert_eq!(kept(&rig).await, None);
+    }
+}
+
+#[tokio::test]
+async fn takes_a_file_in_pieces() {
+    let memory = Memory::new();
+    let rig = Rig::new(memory.clone());
+    for (range, body, status) in [
+        ("bytes 0-3/*", "abcd", 202),
+        ("bytes 4-5/10", "ef", 202),
+        ("bytes 8-9/10", "ij", 409),
+        ("bytes 6-9/10", "ghij", 201),
+    ] {
+        let length = body.len().to_string();
+        let headers = [
+            ("authorization", ALICE),
+            ("content-range", range),
+            ("content-length", &length),
+        ];
+        let answer = rig.send(request("PUT", CONTENT, &headers, body)).await;
+        assert_eq!(answer.status.as_u16(), status, "{range}: {}", answer.text());
+        if status != 201 {
+            assert_eq!(visible(&memory).await, None, "{range}");
+        }
+    }
+    assert_eq!(visible(&memory).await.unwrap(), b"abcdefghij");
+}
+
+#[tokio::test]
+async fn nobody_sees_it_before_it_is_whole() {
+    let memory = Memory::new();
+    let rig = Rig::new(memory.clone());
+    let mut stream = rig.connect().await;
+    let head =
+        format!("PUT {CONTENT} HTTP/1.1\r\nhost: x\r\nauthorization: {ALICE}\r\ncontent-length: 4\r\n\r\nab");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for target in ["/api/v1/files/stat?path=/up.bin", CONTENT] {
+        let answer = rig.get(target, &[("authorization", ALICE)]).await;
+        assert!(answer.status.is_client_error(), "{target}: {}", answer.text());
+    }
+    let list = rig.get("/api/v1/files?path=/", &[("authorization", ALICE)]).await;
+    assert_eq!(list.json()["entries"], serde_json::json!([]));
+    stream.write_all(b"cd").await.unwrap();
+    let mut got = [0; 12];
+    stream.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"HTTP/1.1 201");
+    assert_eq!(visible(&memory).await.unwrap(), b"abcd");
+}
+
+/// What can be refused is refused before the body is asked for.
+#[tokio::test(start_paused = true)]
+async fn refuses_before_the_body() {
+    let rig = Rig::with(
+        Memory::new(),
+        &WebOptions::default(),
+        MountLimits {
+            quota: Some(SizeText(10_000)),
+            max_file_size: Some(SizeText(5_000)),
+            ..MountLimits::default()
+        },
+    );
+    for (who, target, headers, status) in [
+        (WRONG, CONTENT, "content-length: 5", 401),
+        (READER, CONTENT, "content-length: 5", 403),
+        (ALICE, CONTENT, "content-length: 6000", 413),
+        (ALICE, CONTENT, "content-length: 99999999999999999999", 400),
+        (ALICE, "/api/v1/files/content?path=/", "content-length: 5", 409),
+        (
+            ALICE,
+            "/api/v1/files/content?path=/no/x",
+            "content-length: 5",
+            404,
+        ),
+        (ALICE, CONTENT, "transfer-encoding: chunked", 411),
+        (
+            ALICE,
+            CONTENT,
+            "content-length: 5\r\ncontent-range: bytes 0-9/10",
+            400,
+        ),
+        (
+            ALICE,
+            CONTENT,
+            "content-length: 5\r\ncontent-range: five of ten",
+            400,
+        ),
+        (ALICE, CONTENT, "content-length: 5\r\ncontent-encoding: gzip", 415),
+        (ALICE, CONTENT, "content-length: 5\r\nlast-modified: today", 400),
+        (ALICE, CONTENT, "content-length: 5\r\nif-match: \"x\"", 412),
+    ] {
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nhost: x\r\nauthorization: {who}\r\nexpect: 100-continue\r\n{headers}\r\n\r\n"
+        );
+        let answer = rig.raw(head.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{headers}: {answer}"
+        );
+        assert!(!answer.contains("100 Continue"), "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_storage_is_507() {
+    let memory = Memory::limited(1 << 20);
+    let rig = Rig::new(memory.clone());
+    let all = String::from_utf8(content(2 << 20)).unwrap();
+    let length = all.len().to_string();
+    let headers = [("authorization", ALICE), ("content-length", length.as_str())];
+    let answer = rig.send(request("PUT", CONTENT, &headers, &all)).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::INSUFFICIENT_STORAGE,
+        "{}",
+        answer.text()
+    );
+    assert_eq!(visible(&memory).await, None);
+    let headers = [("authorization", ALICE), ("content-length", "524288")];
+    let answer = rig.send(request("PUT", CONTENT, &headers, &all[..524_288])).await;
+    assert_eq!(
+        answer.status,
+        StatusCode::CREATED,
+        "the space came back: {}",
+        answer.text()
+    );
+}
+
+/// A client that stalls is cut, and what it sent is kept. The clock is the test's.
+#[tokio::test(start_paused = true)]
+async fn a_slow_sender_is_cut() {
+    let memory = Memory::new();
+    let rig = Rig::new(memory.clone());
+    let mut stream = rig.connect().await;
+    let head =
+        format!("PUT {CONTENT} HTTP/1.1\r\nhost: x\r\nauthorization: {ALICE}\r\ncontent-length: 9\r\n\r\nab");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    stream.read_to_string(&mut got).await.unwrap();
+    assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
+    assert_eq!(visible(&memory).await, None);
+    assert_eq!(kept(&rig).await, Some(2));
+}
