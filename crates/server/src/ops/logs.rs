@@ -43,7 +43,13 @@ fn filter(options: &LogOptions) -> EnvFilter {
     let crates = [
         "model", "vfs", "auth", "session", "store", "disk", "mailbox", "sftp", "web", "server",
     ];
-    let configured = crates.iter().fold(theirs.to_owned(), |text, name| {
+    // What hostile clients make these complain about is told by the doors, once a connection.
+    let quiet = if ours == "trace" {
+        ""
+    } else {
+        ",rustls=error,russh=error,hyper=error"
+    };
+    let configured = crates.iter().fold(format!("{theirs}{quiet}"), |text, name| {
         format!("{text},portreeve_{name}={ours}")
     });
     let text = std::env::var("PORTREEVE_LOG").unwrap_or(configured);

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::Service;
 use crate::{
     control::{Desk, Request, Seat, Steward},
-    tls::{Exchange, WatchedPair},
+    tls::{self, Exchange, WatchedPair},
 };
 
 /// How often live sessions are asked whether they still stand.
@@ -62,6 +62,15 @@ impl Service {
     }
 
     async fn clean(&self) {
+        let config = self.config();
+        if config.tls.is_none() && self.now.load().doors.pair().is_some() {
+            // Renewed where it is nearly past its time; the files are watched.
+            let (data_dir, name) = (self.lasting.data_dir.clone(), config.server.name.clone());
+            let renewed = tokio::task::spawn_blocking(move || tls::self_signed(&data_dir, &name)).await;
+            if let Ok(Err(error)) = renewed {
+                tracing::error!(%error, "the self-signed certificate cannot be renewed");
+            }
+        }
         let disks = self.now.load().backends.disks();
         for (storage, disk) in disks {
             match disk.sweep().await {
