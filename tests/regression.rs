@@ -1,6 +1,6 @@
 //! One test for each bug that was found: what broke, and that it stays mended.
 
-use portreeve_tests::{Portreeve, Sftp, data};
+use portreeve_tests::{Portreeve, Sftp, data, server::PATIENCE};
 
 /// A server that stops reading the socket while a client with full windows waits for answers stands still
 /// for ever: seen with 64 outstanding reads of 255 KiB in a prototype.
@@ -18,4 +18,19 @@ fn many_outstanding_large_reads_do_not_stall() {
         .batch_with(&["-B", "32768", "-R", "512"], "put source big2\nget big2 back")
         .ok();
     data::same(&source, &back);
+}
+
+/// A packet beyond the advertised limit ends the session with a word; it once left both sides waiting.
+#[test]
+fn a_packet_beyond_the_limit_ends_the_session() {
+    let server = Portreeve::start();
+    let alice = Sftp::by_key(&server, "alice");
+    let init = [0, 0, 0, 5, 1, 0, 0, 0, 3];
+    let mut input = init.to_vec();
+    input.extend_from_slice(&(300u32 << 10).to_be_bytes());
+    input.extend_from_slice(&data::bytes(300 << 10, 1));
+    // The input stays open: only the server can end this.
+    let mut held = alice.ssh_held(&["-s", &alice.at(), "sftp"], &input);
+    portreeve_tests::process::until("the server ends it", PATIENCE, || !held.alive());
+    alice.batch("pwd").ok();
 }

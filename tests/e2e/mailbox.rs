@@ -74,7 +74,7 @@ fn an_attachment_is_read_by_both_doors_and_deleted_for_both() {
         &format!("/api/v1/files?path={}", portreeve_tests::curl::encode(terms)),
     );
     assert!(matches!(deleted.status, 200 | 204), "{}", deleted.text());
-    sftp.batch(&format!("get \"{terms}\" gone")).fails("no such file");
+    sftp.batch(&format!("get \"{terms}\" gone")).fails("not found");
     assert_eq!(
         messages(&maildir),
         0,

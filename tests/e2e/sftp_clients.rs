@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portreeve_tests::{Portreeve, clients, curl, data, skip};
+use portreeve_tests::{Portreeve, clients, curl, data, process::until, server::PATIENCE, skip};
 
 /// Slow clients get less in the slice for every change.
 fn large() -> u64 {
@@ -108,6 +108,8 @@ fn sshfs_is_a_file_system() {
     let source = server.dir().join("source");
     data::file(&source, skip::slice_or_full(64 << 20, 1 << 30), 5);
     fs::copy(&source, at.join("big")).unwrap();
+    // The kernel's close does not wait for sshfs's CLOSE.
+    until("sshfs has closed it", PATIENCE, || home.join("big").exists());
     data::same(&source, &home.join("big"));
     data::same(&source, &at.join("big"));
     fs::create_dir(at.join("dir")).unwrap();
@@ -120,11 +122,19 @@ fn sshfs_is_a_file_system() {
     assert_eq!(fs::read_dir(at.join("dir")).unwrap().count(), 100);
     fs::rename(at.join("dir/7"), at.join("dir/8")).unwrap();
     fs::remove_file(at.join("dir/9")).unwrap();
-    assert_eq!(fs::read_dir(home.join("dir")).unwrap().count(), 98);
+    until("renamed and removed", PATIENCE, || {
+        data::tree(&home.join("dir"))
+            .iter()
+            .filter(|n| !n.starts_with('.'))
+            .count()
+            == 98
+    });
     // A text editor: written beside, renamed over.
     fs::write(at.join("dir/.new"), "new text").unwrap();
     fs::rename(at.join("dir/.new"), at.join("dir/8")).unwrap();
-    assert_eq!(fs::read(home.join("dir/8")).unwrap(), b"new text");
+    until("the editor's file is there", PATIENCE, || {
+        fs::read(home.join("dir/8")).is_ok_and(|text| text == b"new text")
+    });
     fs::remove_dir_all(at.join("dir")).unwrap();
     assert!(!home.join("dir").exists());
 }

@@ -53,6 +53,7 @@ fn refusals_are_one_event_each_and_say_nothing() {
             "{who}: {}",
             done.said()
         );
+        eprintln!("{who}");
         server.expect_story(since, &["sftp login refused"]);
         let record = &server.audit()[since];
         assert_eq!(record.text("user"), user, "{who}");

@@ -80,7 +80,7 @@ fn names_of_every_kind() {
         "e\u{301}",
         "\u{202e}gnp.exe",
         "...",
-        "<script>alert(1)</script>",
+        "<script>alert(1)<script>",
     ];
     for name in &names {
         let path = format!("/d/{name}");

@@ -100,7 +100,7 @@ impl Config {
             metrics: ports::free(),
             people,
             files: dir.join("files"),
-            ban_after: 1000,
+            ban_after: 100,
             grace: "20s",
             mount: "",
             more: String::new(),

@@ -169,6 +169,24 @@ impl Sftp {
         process::run(&mut command, b"", self.patience)
     }
 
+    /// Starts `ssh`, sends `input`, and leaves its input open.
+    #[must_use]
+    pub fn ssh_held(&self, args: &[&str], input: &[u8]) -> Running {
+        let file = self.dir.join(format!("input-{}", input.len()));
+        fs::write(&file, input).expect("a file for the input");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "(cat \"$0\"; exec sleep 600) | exec \"$@\""])
+            .arg(&file);
+        command.args(["ssh", "-F", "/dev/null", "-p", &self.port.to_string()]);
+        for option in self.ssh_options() {
+            command.args(["-o", &option]);
+        }
+        command.args(args);
+        self.ask(&mut command);
+        Running::start(&mut command, b"")
+    }
+
     /// Starts `ssh` and leaves it running.
     #[must_use]
     pub fn ssh_start(&self, args: &[&str], input: &[u8]) -> Running {

@@ -25,9 +25,9 @@ async def main():
         return
     async with connect() as connection, connection.start_sftp_client() as sftp:
         if command == "put":
-            await sftp.put(rest[0], rest[1], block_size=262144, max_requests=1024)
+            await sftp.put(rest[0], rest[1], block_size=131072, max_requests=1024)
         elif command == "get":
-            await sftp.get(rest[1], rest[0], block_size=262144, max_requests=1024)
+            await sftp.get(rest[1], rest[0], block_size=131072, max_requests=1024)
         else:
             sys.exit(f"unknown command {command}")
 
