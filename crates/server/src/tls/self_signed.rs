@@ -103,4 +103,18 @@ mod tests {
             "a pinned certificate stays"
         );
     }
+
+    #[test]
+    fn an_old_certificate_is_renewed_and_the_key_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed(dir.path(), "a.example.com").unwrap();
+        let (first, secret) = (fs::read(&certificate).unwrap(), fs::read(&key).unwrap());
+        let old = std::time::SystemTime::now() - RENEW - Duration::from_secs(1);
+        let file = fs::File::options().write(true).open(&certificate).unwrap();
+        file.set_modified(old).unwrap();
+        self_signed(dir.path(), "a.example.com").unwrap();
+        assert_ne!(fs::read(&certificate).unwrap(), first);
+        assert_eq!(fs::read(&key).unwrap(), secret);
+        super::super::pair::read(&certificate, &key).unwrap();
+    }
 }
