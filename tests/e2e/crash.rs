@@ -126,16 +126,6 @@ fn acknowledged_uploads_survive_and_unacknowledged_are_invisible() {
         cut > 0,
         "no upload was ever cut: the test kills at the wrong moments"
     );
-    let done = server.command(
-        &[
-            "audit",
-            "verify",
-            "--config",
-            server.config.file().to_str().unwrap(),
-        ],
-        b"",
-    );
-    done.ok();
 }
 
 /// the order in which an upload reaches the disk, seen from outside: fsync of the file, rename, fsync of the

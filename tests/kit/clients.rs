@@ -76,14 +76,14 @@ pub fn python(server: &Portreeve, script: &str, user: &str, args: &[&str]) -> Op
     ))
 }
 
-/// The same, left running.
+/// The same, left running with its input open.
 #[must_use]
 pub fn python_start(server: &Portreeve, script: &str, user: &str, args: &[&str]) -> Option<Running> {
     let Some(python) = skip::python() else {
         skip("paramiko and asyncssh");
         return None;
     };
-    Some(Running::start(
+    Some(Running::hold(
         &mut python_command(server, &python, script, user, args),
         b"",
     ))

@@ -159,37 +159,22 @@ impl Sftp {
     /// `ssh` itself with the same proof, for what must be refused.
     #[must_use]
     pub fn ssh(&self, args: &[&str]) -> Done {
-        let mut command = Command::new("ssh");
-        command.args(["-F", "/dev/null", "-p", &self.port.to_string()]);
-        for option in self.ssh_options() {
-            command.args(["-o", &option]);
-        }
-        command.args(args);
-        self.ask(&mut command);
-        process::run(&mut command, b"", self.patience)
+        process::run(&mut self.ssh_command(args), b"", self.patience)
     }
 
     /// Starts `ssh`, sends `input`, and leaves its input open.
     #[must_use]
     pub fn ssh_held(&self, args: &[&str], input: &[u8]) -> Running {
-        let file = self.dir.join(format!("input-{}", input.len()));
-        fs::write(&file, input).expect("a file for the input");
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", "(cat \"$0\"; exec sleep 600) | exec \"$@\""])
-            .arg(&file);
-        command.args(["ssh", "-F", "/dev/null", "-p", &self.port.to_string()]);
-        for option in self.ssh_options() {
-            command.args(["-o", &option]);
-        }
-        command.args(args);
-        self.ask(&mut command);
-        Running::start(&mut command, b"")
+        Running::hold(&mut self.ssh_command(args), input)
     }
 
     /// Starts `ssh` and leaves it running.
     #[must_use]
     pub fn ssh_start(&self, args: &[&str], input: &[u8]) -> Running {
+        Running::start(&mut self.ssh_command(args), input)
+    }
+
+    fn ssh_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.args(["-F", "/dev/null", "-p", &self.port.to_string()]);
         for option in self.ssh_options() {
@@ -197,7 +182,7 @@ impl Sftp {
         }
         command.args(args);
         self.ask(&mut command);
-        Running::start(&mut command, input)
+        command
     }
 
     /// `user@127.0.0.1`.
