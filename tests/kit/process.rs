@@ -3,7 +3,8 @@
 use std::{
     io::{Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -97,8 +98,8 @@ pub fn run(command: &mut Command, input: &[u8], patience: Duration) -> Done {
 pub struct Running {
     line: String,
     child: Child,
-    /// Kept so that the input stays open; gone where it was closed after what was fed.
-    input: Option<ChildStdin>,
+    /// While it is kept, the input stays open.
+    hold: Option<Sender<()>>,
     out: Option<JoinHandle<Vec<u8>>>,
     err: Option<JoinHandle<Vec<u8>>>,
 }
@@ -110,14 +111,8 @@ impl Running {
     /// If it cannot start.
     #[track_caller]
     pub fn start(command: &mut Command, input: &[u8]) -> Self {
-        let mut running = Self::spawn(command);
-        if let Some(mut stdin) = running.input.take() {
-            let input = input.to_vec();
-            thread::spawn(move || {
-                // A client that ends early does not read everything: that is its right.
-                let _ = stdin.write_all(&input);
-            });
-        }
+        let mut running = Self::hold(command, input);
+        running.hold = None;
         running
     }
 
@@ -127,16 +122,6 @@ impl Running {
     /// If it cannot start.
     #[track_caller]
     pub fn hold(command: &mut Command, input: &[u8]) -> Self {
-        let mut running = Self::spawn(command);
-        if let Some(stdin) = &mut running.input {
-            let _ = stdin.write_all(input);
-            let _ = stdin.flush();
-        }
-        running
-    }
-
-    #[track_caller]
-    fn spawn(command: &mut Command) -> Self {
         let line = format!("{command:?}");
         let mut child = command
             .process_group(0)
@@ -145,13 +130,21 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{line} cannot start: {e}"));
-        let input = child.stdin.take();
+        let mut stdin = child.stdin.take().expect("piped");
+        let (hold, held) = channel();
+        let input = input.to_vec();
+        thread::spawn(move || {
+            // A client that ends early does not read everything: that is its right.
+            let _ = stdin.write_all(&input);
+            let _ = stdin.flush();
+            let _ = held.recv();
+        });
         let out = child.stdout.take().map(drain);
         let err = child.stderr.take().map(drain);
         Self {
             line,
             child,
-            input,
+            hold: Some(hold),
             out,
             err,
         }

@@ -1,8 +1,9 @@
 """asyncssh against the SFTP door: argv = port user key command…
 
-put LOCAL REMOTE | get LOCAL REMOTE | idle COUNT (prints "ready", waits for the end of its input)
+put LOCAL REMOTE | get LOCAL REMOTE | too-large LOCAL REMOTE | idle COUNT (prints "ready", waits for the end of its input)
 """
 import asyncio
+import os
 import sys
 
 import asyncssh
@@ -26,6 +27,10 @@ async def main():
     async with connect() as connection, connection.start_sftp_client() as sftp:
         if command == "put":
             await sftp.put(rest[0], rest[1], block_size=131072, max_requests=1024)
+        elif command == "too-large":
+            # A write of 256 KiB and its header is more than a packet may be.
+            asyncio.get_running_loop().call_later(30, os._exit, 3)
+            await sftp.put(rest[0], rest[1], block_size=262144, max_requests=1024)
         elif command == "get":
             await sftp.get(rest[1], rest[0], block_size=131072, max_requests=1024)
         else:
