@@ -90,9 +90,11 @@ async fn main() -> Result<(), Failure> {
         external: vec![],
     };
     let chain = Chain::new(vec![Step::method("bench", Arc::new(Bench { key, group }))]);
-    let mut limits = LimitsOptions::default();
-    limits.connections_per_ip = 2000;
-    limits.sessions_per_user = 2000;
+    let limits = LimitsOptions {
+        connections_per_ip: 2000,
+        sessions_per_user: 2000,
+        ..LimitsOptions::default()
+    };
     let world = World::new(chain, Resolver::new(vec![rule], vec![]), groups, limits);
     let gate = Gatekeeper::new(world, Audit::nowhere(), Arc::new(MemoryQuota::default()));
 

@@ -70,6 +70,15 @@ pub(crate) enum Reply {
     },
 }
 
+/// Why a request is answered without any work.
+pub(crate) struct Refusal(pub(crate) Status, pub(crate) Cow<'static, str>);
+
+impl From<Refusal> for Reply {
+    fn from(Refusal(code, text): Refusal) -> Self {
+        Self::Status(code, text)
+    }
+}
+
 impl Reply {
     pub(crate) const OK: Self = Self::Status(Status::Ok, Cow::Borrowed(""));
 
@@ -229,6 +238,10 @@ impl Engine {
     pub(crate) fn pump_here(&mut self) {
         let driver = self.driver.clone();
         self.pump(&mut Context::from_waker(&driver));
+        // The driver says goodbye.
+        if self.is_over() {
+            driver.wake();
+        }
     }
 
     /// As [`Engine::pump`], by the driver.

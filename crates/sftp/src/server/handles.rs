@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use portreeve_model::VPath;
-use portreeve_session::{Download, Listing, Upload};
+use portreeve_session::{Download, FsError, Listing, Upload};
 
 use super::{claims::Ticket, flow::Room};
 
@@ -43,6 +43,10 @@ pub(crate) struct Writer {
     pub(crate) upload: Arc<Upload>,
     /// Every WRITE goes to the end, whatever its offset says.
     pub(crate) append: bool,
+    /// The upload goes on with a kept partial: the first WRITE must be at its end.
+    pub(crate) resume_at: Option<u64>,
+    /// A WRITE was refused here, before the storage saw it: every later one fails, and CLOSE too (V4).
+    pub(crate) failed: Option<FsError>,
     /// WRITEs that the backend does not have yet, in order of arrival.
     pub(crate) queue: VecDeque<Waiting>,
     /// A write is with the backend.

@@ -15,7 +15,7 @@ use portreeve_model::VPath;
 
 use super::{
     claims::{Claim, Ticket},
-    engine::{Engine, Phase, Reply, Work},
+    engine::{Engine, Phase, Refusal, Reply, Work},
     flow::Room,
     handles::Open,
 };
@@ -44,7 +44,7 @@ impl Engine {
             Ok(claim) => claim,
             Err(reply) => {
                 return match self.flow.room(SMALL) {
-                    Some(room) => self.answer(incoming.id, room, reply),
+                    Some(room) => self.answer(incoming.id, room, reply.into()),
                     None => self.put_back(incoming),
                 };
             }
@@ -75,11 +75,11 @@ impl Engine {
     }
 
     /// What a request touches, or why it cannot be.
-    fn plan(&mut self, request: &Request) -> Result<Claim, Reply> {
+    fn plan(&mut self, request: &Request) -> Result<Claim, Refusal> {
         if !self.greeted {
             let Request::Init = request else {
                 self.phase = Phase::Broken("this is not SFTP: the first packet must be INIT".to_owned());
-                return Err(Reply::OK);
+                return Err(refuse(Status::BadMessage, "INIT comes first"));
             };
             return Ok(Claim::default());
         }
@@ -87,7 +87,7 @@ impl Engine {
             Request::Init => return Err(refuse(Status::BadMessage, "INIT comes once")),
             Request::Unknown(kind) => {
                 let text = format!("SFTP version 3 has no request {kind}");
-                return Err(Reply::Status(Status::OpUnsupported, text.into()));
+                return Err(Refusal(Status::OpUnsupported, text.into()));
             }
             Request::Open { path, .. } => Claim::barrier(self.path(path)?),
             Request::Close { handle } => self.close_claim(*handle)?,
@@ -156,9 +156,9 @@ impl Engine {
     }
 
     /// Answers without any work.
-    fn done(&mut self, begun: Begun, reply: Reply) {
+    fn done(&mut self, begun: Begun, reply: impl Into<Reply>) {
         self.claims.release(begun.ticket);
-        self.answer(begun.id, begun.room, reply);
+        self.answer(begun.id, begun.room, reply.into());
     }
 
     /// VERSION, with the extensions (draft §4, OpenSSH `PROTOCOL` §4).
@@ -169,26 +169,26 @@ impl Engine {
         self.done(begun, Reply::Packet(out));
     }
 
-    fn path(&self, raw: &[u8]) -> Result<VPath, Reply> {
+    fn path(&self, raw: &[u8]) -> Result<VPath, Refusal> {
         let resolved = self.env.session.fs().home().resolve(raw);
-        resolved.map_err(|error| Reply::Status(Status::Failure, error.to_string().into()))
+        resolved.map_err(|error| Refusal(Status::Failure, error.to_string().into()))
     }
 
-    fn find(&self, handle: Handle) -> Result<(u64, &Open), Reply> {
+    fn find(&self, handle: Handle) -> Result<(u64, &Open), Refusal> {
         let found = handle
             .0
             .and_then(|number| Some((number, self.handles.find(number)?)));
         found.ok_or_else(|| refuse(Status::Failure, "no such handle"))
     }
 
-    fn handle_claim(&self, handle: Handle) -> Result<Claim, Reply> {
+    fn handle_claim(&self, handle: Handle) -> Result<Claim, Refusal> {
         let (number, open) = self.find(handle)?;
         Ok(Claim::handle(number, open.path()))
     }
 }
 
-fn refuse(code: Status, text: &'static str) -> Reply {
-    Reply::Status(code, Cow::Borrowed(text))
+fn refuse(code: Status, text: &'static str) -> Refusal {
+    Refusal(code, Cow::Borrowed(text))
 }
 
 /// How much a reply may come to.

@@ -8,7 +8,7 @@ use portreeve_session::{Attrs, Entry, FileKind, FsErrorKind, FsResult, Links, Se
 use super::{Begun, refuse};
 use crate::{
     server::{
-        engine::{Engine, Reply},
+        engine::{Engine, Refusal, Reply},
         handles::Open,
     },
     wire::{self, Handle, Status, WireAttrs},
@@ -86,20 +86,21 @@ impl Engine {
     }
 }
 
-/// What is there; where nothing is, what the caller left unfinished (V2), so that `reput` knows where
-/// to go on.
+/// What is there; where the caller left an upload of that very name unfinished, that one's size (V2): it
+/// is where a resume goes on, whatever older file is still visible under the name.
 async fn look_up(session: &Session, path: &VPath, links: Links) -> FsResult<Entry> {
     let found = session.fs().stat(path, links).await;
-    let Err(error) = &found else {
-        return found;
+    let worth_asking = match &found {
+        Ok(entry) => entry.is_file(),
+        Err(error) => error.kind() == FsErrorKind::NotFound,
     };
-    if error.kind() != FsErrorKind::NotFound {
+    if !worth_asking {
         return found;
     }
     let Ok(Some(partial)) = session.fs().partial(path).await else {
         return found;
     };
-    let mut entry = Entry::bare(path.file_name(), FileKind::File);
+    let mut entry = found.unwrap_or_else(|_| Entry::bare(path.file_name(), FileKind::File));
     entry.size = Some(partial.size);
     entry.modified = Some(partial.modified);
     Ok(entry)
@@ -117,7 +118,7 @@ fn attrs(id: u32, found: FsResult<Entry>) -> Reply {
 }
 
 /// CHOWN alone is refused; together with something else (`put -p`, `rsync`-like clients) it is left out.
-fn refuse_owner(attrs: &WireAttrs) -> Option<Reply> {
+fn refuse_owner(attrs: &WireAttrs) -> Option<Refusal> {
     let alone = WireAttrs {
         owner: attrs.owner,
         ..WireAttrs::default()

@@ -7,13 +7,14 @@
 use std::{sync::Arc, task::Context};
 
 use bytes::Bytes;
+use portreeve_session::{FsError, FsErrorKind};
 
 use super::{Begun, refuse};
 use crate::{
     server::{
         claims::Claim,
-        engine::{Engine, Reply},
-        handles::{Open, Waiting},
+        engine::{Engine, Refusal, Reply},
+        handles::{Open, Waiting, Writer},
     },
     wire::{self, DATA_HEADER, Handle, MAX_DATA, Status},
 };
@@ -50,7 +51,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn write_claim(&self, handle: Handle, offset: u64, len: u64) -> Result<Claim, Reply> {
+    pub(super) fn write_claim(&self, handle: Handle, offset: u64, len: u64) -> Result<Claim, Refusal> {
         let claim = self.handle_claim(handle)?;
         Ok(match self.find(handle)? {
             // The end moves: order is kept by the queue.
@@ -75,6 +76,17 @@ impl Engine {
                 refuse(Status::Failure, "the handle is not open for writing"),
             );
         };
+        if let Some(end) = writer.resume_at.take()
+            && offset != end
+        {
+            let text =
+                format!("an unfinished upload of {end} bytes is kept here: go on at {end}, or truncate");
+            writer.failed = Some(FsError::new(FsErrorKind::Conflict).context(text));
+        }
+        if let Some(error) = &writer.failed {
+            let reply = Reply::failure(error);
+            return self.done(begun, reply);
+        }
         writer.queue.push_back(Waiting {
             ticket: begun.ticket,
             id: begun.id,
@@ -137,6 +149,15 @@ impl Engine {
 
     pub(super) fn fsync(&mut self, begun: Begun, handle: Handle, cx: &mut Context<'_>) {
         match self.find(handle) {
+            Ok((
+                _,
+                Open::Write(Writer {
+                    failed: Some(error), ..
+                }),
+            )) => {
+                let reply = Reply::failure(error);
+                self.done(begun, reply);
+            }
             Ok((_, Open::Write(writer))) => {
                 let upload = Arc::clone(&writer.upload);
                 let work = async move { Reply::of(upload.sync().await) };
@@ -152,7 +173,7 @@ impl Engine {
 fn data(read: portreeve_session::FsResult<Vec<u8>>) -> Reply {
     match read {
         Ok(mut packet) => match wire::end_data(&mut packet, 0) {
-            0 => refuse(Status::Eof, "end of file"),
+            0 => refuse(Status::Eof, "end of file").into(),
             _ => Reply::Packet(packet),
         },
         Err(error) => Reply::failure(&error),

@@ -63,7 +63,7 @@ impl Engine {
             let out = pool.take(REPLY);
             match fill(id, &mut state, out).await {
                 Ok(Some(packet)) => Reply::Packet(packet),
-                Ok(None) => refuse(Status::Eof, "end of directory"),
+                Ok(None) => refuse(Status::Eof, "end of directory").into(),
                 Err(error) => Reply::failure(&error),
             }
         };

@@ -9,7 +9,7 @@ use crate::{
     SftpOptions,
     server::{
         claims::Claim,
-        engine::{Engine, Env, Reply},
+        engine::{Engine, Env, Refusal, Reply},
         handles::{MAX_HANDLES, Open},
     },
     wire::{self, Extension, Handle, Status},
@@ -39,7 +39,7 @@ pub(super) fn offered(options: &SftpOptions) -> Vec<(&'static str, &'static str)
 }
 
 impl Engine {
-    pub(super) fn plan_extension(&self, extension: &Extension) -> Result<Claim, Reply> {
+    pub(super) fn plan_extension(&self, extension: &Extension) -> Result<Claim, Refusal> {
         Ok(match extension {
             Extension::PosixRename { from, to } => Claim::two(self.path(from)?, self.path(to)?),
             Extension::StatVfs { path } => Claim::shared(self.path(path)?),
@@ -71,7 +71,7 @@ impl Engine {
             Extension::Unknown(name) => {
                 let text = format!("no such extension: {}", name.escape_ascii());
                 let text = text.chars().take(200).collect::<String>();
-                return Err(Reply::Status(Status::OpUnsupported, text.into()));
+                return Err(Refusal(Status::OpUnsupported, text.into()));
             }
         })
     }
@@ -190,7 +190,7 @@ impl Engine {
 }
 
 /// `~` and `~/…` are the home directory; nobody else's is known here.
-fn expand(path: &[u8]) -> Result<&[u8], Reply> {
+fn expand(path: &[u8]) -> Result<&[u8], Refusal> {
     match path {
         [b'~'] => Ok(b""),
         [b'~', b'/', rest @ ..] => Ok(without_slashes(rest)),

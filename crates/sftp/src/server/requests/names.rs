@@ -24,7 +24,7 @@ impl Engine {
     pub(super) fn real_path(&mut self, begun: Begun, _cx: &mut Context<'_>) {
         let reply = match &begun.paths {
             [Some(path), _] => bare_name(begun.id, path.as_bytes()),
-            _ => refuse(Status::Failure, "a path is needed"),
+            _ => refuse(Status::Failure, "a path is needed").into(),
         };
         self.done(begun, reply);
     }

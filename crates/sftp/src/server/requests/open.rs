@@ -12,7 +12,7 @@ use super::{Begun, refuse};
 use crate::{
     server::{
         claims::Claim,
-        engine::{Engine, Reply},
+        engine::{Engine, Refusal, Reply},
         handles::{Open, Writer},
     },
     wire::{Handle, OpenFlags, Status, WireAttrs},
@@ -42,7 +42,7 @@ impl Engine {
     }
 
     /// Why no handle may be opened now; where one may, its place is kept.
-    pub(super) fn refuse_handle(&mut self) -> Option<Reply> {
+    pub(super) fn refuse_handle(&mut self) -> Option<Refusal> {
         if self.env.draining.is_cancelled() {
             return Some(refuse(
                 Status::Failure,
@@ -55,7 +55,7 @@ impl Engine {
         None
     }
 
-    pub(super) fn close_claim(&self, handle: Handle) -> Result<Claim, Reply> {
+    pub(super) fn close_claim(&self, handle: Handle) -> Result<Claim, Refusal> {
         let claim = self.handle_claim(handle)?.exclusive();
         let (_, open) = self.find(handle)?;
         Ok(match open {
@@ -73,7 +73,13 @@ impl Engine {
         let Some(Open::Write(writer)) = closed else {
             return self.done(begun, Reply::OK);
         };
-        let work = async move { Reply::of(writer.upload.commit().await.map(drop)) };
+        let work = async move {
+            let end = match writer.failed {
+                Some(error) => writer.upload.keep(error.clone()).await.and(Err(error)),
+                None => writer.upload.commit().await.map(drop),
+            };
+            Reply::of(end)
+        };
         self.start(begun, Box::pin(work), cx);
     }
 }
@@ -96,6 +102,14 @@ async fn open_write(session: &Session, path: VPath, flags: OpenFlags, attrs: Wir
     } else {
         WriteMode::Update { create }
     };
+    // Without truncation an unfinished upload is gone on with; only at its end, or it would be mixed
+    // with something else (V2).
+    let resume_at = match mode {
+        WriteMode::Update { .. } | WriteMode::Append { .. } => {
+            fs.partial(&path).await.ok().flatten().map(|partial| partial.size)
+        }
+        WriteMode::CreateNew | WriteMode::Replace | WriteMode::Resume { .. } => None,
+    };
     let mut how = OpenWrite::new(mode);
     how.read_back = flags.read();
     how.attrs = super::attrs::to_set(&WireAttrs { size: None, ..attrs });
@@ -104,6 +118,8 @@ async fn open_write(session: &Session, path: VPath, flags: OpenFlags, attrs: Wir
         path,
         upload: Arc::new(upload),
         append: flags.append(),
+        resume_at,
+        failed: None,
         queue: VecDeque::new(),
         busy: false,
     }))
