@@ -201,9 +201,10 @@ impl FileSystem for Disk {
         }
     }
 
-    async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        let (from, to) = (from.clone(), to.clone());
-        self.slow(move |storage| storage.rename(&from, &to, how)).await
+    async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+        let (owner, from, to) = (cx.owner.clone(), from.clone(), to.clone());
+        self.slow(move |storage| storage.rename(&owner, &from, &to, how))
+            .await
     }
 
     async fn set_attrs(&self, _cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {

@@ -91,6 +91,11 @@ impl Draft {
             if !is_same(place, &partial, &open)? {
                 continue; // committed or swept between open and lock
             }
+            if open.stx_nlink > 1 {
+                // A crash in mid-commit (see `finish::link_over`): it has its real name, too.
+                fs::unlinkat(&*place.dir, &partial, AtFlags::empty()).or_fs()?;
+                continue;
+            }
             let kept = if is_alive(&open, keep) {
                 gapless(&file, &open)
             } else {
@@ -170,7 +175,8 @@ pub(crate) fn kept(live: &Live, owner: &Owner, place: &Place, keep: Duration) ->
     let Some(found) = stat::at(&*place.dir, &name).or_fs()? else {
         return Ok(None);
     };
-    if stat::kind(&found) != FileKind::File || !is_alive(&found, keep) || live.holds(&found) {
+    let foreign = stat::kind(&found) != FileKind::File || found.stx_nlink > 1;
+    if foreign || !is_alive(&found, keep) || live.holds(&found) {
         return Ok(None);
     }
     let Some(file) = open_unlocked(place, &name, &found)? else {
@@ -283,7 +289,8 @@ fn is_same(place: &Place, name: &[u8], open: &Statx) -> FsResult<bool> {
 }
 
 fn is_alive(stat: &Statx, keep: Duration) -> bool {
-    let modified = SystemTime::from(stat::modified(stat));
+    // A commit that was broken off may have set the client's time: one in the future would never pass.
+    let modified = SystemTime::from(stat::modified(stat).min(stat::changed(stat)));
     // A clock that went back makes a partial young, never dead.
     SystemTime::now()
         .duration_since(modified)

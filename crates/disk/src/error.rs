@@ -20,6 +20,8 @@ pub(crate) fn fs_error(errno: Errno) -> FsError {
         Errno::FBIG | Errno::OVERFLOW => FsErrorKind::TooLarge,
         Errno::NAMETOOLONG | Errno::ILSEQ => FsErrorKind::InvalidName,
         Errno::XDEV => FsErrorKind::CrossMount,
+        // What opening a socket, or a device without a driver, answers.
+        Errno::NXIO | Errno::NODEV => return refused("it is neither a file nor a directory"),
         Errno::LOOP => return refused("too many symbolic links, or one where none is followed"),
         Errno::MFILE
         | Errno::NFILE

@@ -1,7 +1,8 @@
 //! The ends of an upload: commit, keep, discard, and the change of its target.
 //!
 //! Invariant: content and attributes are durable before the rename, the rename is durable
-//! before the answer. Whatever fails on the way leaves the draft, and the upload open.
+//! before the answer. Whatever fails on the way leaves the draft, and the upload open. What has got its
+//! name is not touched any more, even where the last step failed.
 
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,7 @@ use portreeve_model::VPath;
 use portreeve_vfs::{Attrs, Entry, FileKind, FsError, FsErrorKind, FsResult, Rename};
 use rustix::{
     fd::OwnedFd,
-    fs::{self, AtFlags, Gid, Mode, RenameFlags, Statx, Timespec, Timestamps, UTIME_OMIT, Uid},
+    fs::{self, AtFlags, Gid, Mode, RenameFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid},
     io::Errno,
 };
 
@@ -25,6 +26,17 @@ use crate::{
 
 /// How often the partial name is tried while other uploads take and leave it.
 const MAX_RACES: usize = 8;
+/// For futimens: both times are set to now.
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    },
+    last_modification: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    },
+};
 
 impl Upload {
     /// Makes the upload visible under its name, whole and durable.
@@ -39,7 +51,9 @@ impl Upload {
             Body::Draft(draft) => self.commit_draft(draft, &place, how, attrs)?,
             Body::InPlace { file, undo } => {
                 apply(file, attrs.mode, attrs)?;
-                self.sync_file(file)?;
+                if self.storage.fsync {
+                    self.flush()?;
+                }
                 if let Some(undo) = undo {
                     undo.finish(&place)?;
                 }
@@ -63,10 +77,15 @@ impl Upload {
         };
         let mode = attrs.mode.or(mode).unwrap_or_else(|| self.state.lock().new_mode);
         apply(&draft.file, Some(mode), attrs)?;
-        self.sync_file(&draft.file)?;
+        let names = if self.storage.fsync {
+            self.flush()?;
+            Some(durable::Names::of(&place.dir)?)
+        } else {
+            None
+        };
         rename(place, &name, place, place.name.as_bytes(), how)?;
-        if self.storage.fsync {
-            durable::names(&place.dir)?;
+        if let Some(names) = names {
+            names.sync()?;
         }
         draft.release(&self.storage.live);
         if !self.has_partial_name(draft) {
@@ -80,8 +99,11 @@ impl Upload {
     pub(crate) fn keep(&self) -> FsResult<u64> {
         let _alone = self.turn.write();
         self.open()?;
-        if let Body::Draft(draft) = &self.body {
-            self.sync_file(&draft.file)?;
+        if self.storage.fsync
+            && matches!(self.body, Body::Draft(_))
+            && let Err(error) = self.flush()
+        {
+            tracing::warn!(%error, "an unfinished upload cannot be made durable: it is thrown away");
         }
         self.leave()
     }
@@ -92,15 +114,19 @@ impl Upload {
             return self.abandon().map(|()| 0);
         };
         let found = stat::of(&draft.file).or_fs()?;
+        let place = self.state.lock().place.clone();
+        let name = self.draft_name(draft);
+        // A second name, or another than its own: a commit got that far and failed only then.
+        let hidden = found.stx_nlink == 1 && draft.is_in_place(&place, &name)?;
         let size = draft::gapless(&draft.file, &found);
+        if !hidden || size == 0 || draft.is_superseded() || self.is_doubtful() {
+            return self.abandon().map(|()| 0);
+        }
         if size < found.stx_size {
             fs::ftruncate(&draft.file, size).or_fs()?;
         }
-        let place = self.state.lock().place.clone();
-        let name = self.draft_name(draft);
-        if size == 0 || draft.is_superseded() || !draft.is_in_place(&place, &name)? {
-            return self.abandon().map(|()| 0);
-        }
+        // A commit that failed may have set the client's times: a partial is as old as its last use.
+        fs::futimens(&draft.file, &NOW).or_fs()?;
         if !self.has_partial_name(draft) && !self.take_partial_name(draft, &place, &name)? {
             // The same owner has a second upload of this name going: that one will be kept.
             return self.abandon().map(|()| 0);
@@ -141,8 +167,11 @@ impl Upload {
                 if draft.is_in_place(&place, &name)? {
                     fs::unlinkat(&*place.dir, &name, AtFlags::empty()).or_fs()?;
                 }
-                // The handle may stay open for long: its space is given back now.
-                let _ = fs::ftruncate(&draft.file, 0);
+                // The handle may stay open for long: its space is given back now. Not where it has a name:
+                // then a commit failed in its very last step, and everybody sees it.
+                if stat::of(&draft.file).is_ok_and(|left| left.stx_nlink == 0) {
+                    let _ = fs::ftruncate(&draft.file, 0);
+                }
                 draft.release(&self.storage.live);
             }
             Body::InPlace {
@@ -195,12 +224,20 @@ impl Upload {
         draft.partial_name && self.state.lock().own_name.is_none()
     }
 
-    fn sync_file(&self, file: &OwnedFd) -> FsResult<()> {
-        if self.storage.fsync {
-            fs::fsync(file).or_fs()
-        } else {
-            Ok(())
+    /// Makes the content durable. When that fails once, some of it is lost though reading it back may
+    /// not tell, and a second try would succeed (fsync(2)): so it is never trusted again.
+    pub(crate) fn flush(&self) -> FsResult<()> {
+        if self.is_doubtful() {
+            return Err(FsError::new(FsErrorKind::Backend)
+                .context("the disk failed to store what was written: upload it again"));
         }
+        let done = fs::fsync(self.file());
+        self.doubtful.store(done.is_err(), Ordering::Relaxed);
+        done.or_fs()
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
     }
 }
 

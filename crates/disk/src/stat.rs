@@ -56,6 +56,11 @@ pub(crate) fn modified(stat: &Statx) -> Timestamp {
     time(stat.stx_mtime)
 }
 
+/// When anything about it changed last: no client can set this time.
+pub(crate) fn changed(stat: &Statx) -> Timestamp {
+    time(stat.stx_ctime)
+}
+
 /// The entry for `stat` under `name`.
 pub(crate) fn entry(name: Option<Name>, stat: &Statx) -> Entry {
     Entry {

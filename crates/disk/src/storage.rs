@@ -128,6 +128,8 @@ impl Storage {
         match what {
             Removal::File => match fs::unlinkat(&*place.dir, name, AtFlags::empty()) {
                 Err(Errno::NOENT) if draft::forget(&self.live, owner, &place)? => Ok(()),
+                // Both go: for its owner they are one name.
+                Ok(()) => draft::forget(&self.live, owner, &place).map(drop),
                 done => done.or_fs(),
             },
             Removal::Dir => match fs::unlinkat(&*place.dir, name, AtFlags::REMOVEDIR) {
@@ -150,11 +152,14 @@ impl Storage {
             .is_ok_and(|found| found.stx_size > LARGE)
     }
 
-    pub(crate) fn rename(&self, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+    pub(crate) fn rename(&self, owner: &Owner, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         names::hide_reserved(from)?;
         names::refuse_reserved(to)?;
         let (from, to) = (self.root.parent(from)?, self.root.parent(to)?);
         finish::rename(&from, from.name.as_bytes(), &to, to.name.as_bytes(), how)?;
+        // What the same person left unfinished there is older than what is there now: nobody may go on
+        // with it by a name that means something else.
+        draft::forget(&self.live, owner, &to)?;
         if self.fsync {
             // The new name first: a crash between the two leaves both, never none.
             durable::names(&to.dir)?;

@@ -14,6 +14,7 @@ use crate::{Disk, Options};
 
 mod changes;
 mod child;
+mod commit;
 mod confinement;
 mod conformance;
 mod faults;

@@ -25,6 +25,7 @@ pub(crate) struct Undo {
     journal: OwnedFd,
     name: Vec<u8>,
     len: u64,
+    durable: bool,
 }
 
 impl Undo {
@@ -45,7 +46,12 @@ impl Undo {
             fs::fsync(&journal).or_fs()?;
             durable::names(&place.dir)?;
         }
-        Ok(Self { journal, name, len })
+        Ok(Self {
+            journal,
+            name,
+            len,
+            durable,
+        })
     }
 
     /// Opens and locks the journal: the one that has the name when the lock is held.
@@ -65,11 +71,15 @@ impl Undo {
         Err(busy())
     }
 
-    /// The append is done and durable: the old length is of no more use.
+    /// The append is done and durable: the old length is of no more use. It must be gone for good before
+    /// anybody is told: should a power loss bring it back, what was appended would be cut off again.
     pub(crate) fn finish(&self, place: &Place) -> FsResult<()> {
         match fs::unlinkat(&*place.dir, &self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).or_fs(),
+        }
+        if self.durable {
+            durable::names(&place.dir)?;
         }
         let _ = fs::flock(&self.journal, FlockOperation::Unlock);
         Ok(())
@@ -78,6 +88,9 @@ impl Undo {
     /// Cuts `file` back.
     pub(crate) fn roll_back(&self, place: &Place, file: &OwnedFd) -> FsResult<()> {
         fs::ftruncate(file, self.len).or_fs()?;
+        if self.durable {
+            fs::fsync(file).or_fs()?;
+        }
         self.finish(place)
     }
 }
@@ -107,7 +120,8 @@ pub(crate) fn recover(place: &Place, for_writing: bool) -> FsResult<bool> {
         cut(place, inode, len)?;
     }
     match fs::unlinkat(&*place.dir, &journal, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        // For good, before the file may grow again.
+        Ok(()) | Err(Errno::NOENT) => durable::names(&place.dir).map(|()| true),
         Err(errno) => Err(errno).or_fs(),
     }
 }

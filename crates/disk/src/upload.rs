@@ -46,6 +46,8 @@ pub(crate) struct Upload {
     pub(crate) body: Body,
     pub(crate) state: Mutex<State>,
     pub(crate) ended: AtomicBool,
+    /// The disk failed to store some of it: nobody knows what.
+    pub(crate) doubtful: AtomicBool,
     pub(crate) turn: RwLock<()>,
     /// Every write goes to the end, whatever its offset.
     appends: bool,
@@ -104,6 +106,7 @@ impl Upload {
                 },
             }),
             ended: AtomicBool::new(false),
+            doubtful: AtomicBool::new(false),
             turn: RwLock::new(()),
             appends,
             appending: Mutex::new(()),
@@ -276,7 +279,7 @@ impl WriteFile for Handle {
     async fn sync(&self) -> FsResult<()> {
         self.data(|upload| {
             upload.open()?;
-            fs::fsync(upload.file()).or_fs()
+            upload.flush()
         })
         .await
     }

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use portreeve_vfs::{FileSystem, WriteMode};
+use portreeve_vfs::{Attrs, FileSystem, WriteMode};
 
 use super::{cx, open, p};
 use crate::{Disk, Options};
@@ -19,6 +19,28 @@ const ROOT: &str = "PORTREEVE_DISK_TEST_ROOT";
 /// Starts a child with a task; none where this user may not.
 pub(super) fn start(task: &str, root: &Path, user: Option<u32>) -> Option<Child> {
     let mut command = Command::new(std::env::current_exe().unwrap());
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    spawn(command, task, root)
+}
+
+/// Starts a child under strace(1) with these arguments; none where that is missing or forbidden.
+pub(super) fn traced(strace: &[&str], task: &str, root: &Path) -> Option<Child> {
+    let probe = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "true"])
+        .status();
+    if !probe.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: strace is missing, or may not trace here");
+        return None;
+    }
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-y"]).args(strace);
+    command.arg(std::env::current_exe().unwrap());
+    spawn(command, task, root)
+}
+
+fn spawn(mut command: Command, task: &str, root: &Path) -> Option<Child> {
     command.args([
         "--exact",
         "tests::child::perform",
@@ -30,9 +52,6 @@ pub(super) fn start(task: &str, root: &Path, user: Option<u32>) -> Option<Child>
         .env(ROOT, root)
         .stdout(Stdio::piped())
         .stdin(Stdio::piped());
-    if let Some(user) = user {
-        command.uid(user).gid(user);
-    }
     command.spawn().ok()
 }
 
@@ -56,7 +75,7 @@ async fn perform() {
         return;
     };
     let mut options = Options::new(&root);
-    if task == "append in place" {
+    if task.starts_with("append in place") {
         options.copy_limit.0 = 0;
     }
     let disk = Disk::open(&options).unwrap();
@@ -72,6 +91,36 @@ async fn perform() {
             say("written");
             // Until killed; the pipe closes should the parent die first.
             std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
+        "append in place and commit" => {
+            let file = open(&disk, "a", "/f", WriteMode::Append { create: false }).await;
+            let file = file.unwrap();
+            file.append(vec!["new".into()]).await.unwrap();
+            file.commit().await.unwrap();
+            say("committed");
+        }
+        "commit and keep" | "commit and discard" => {
+            let file = open(&disk, "a", "/f", WriteMode::Replace).await.unwrap();
+            file.append(vec![vec![7; 100_000].into()]).await.unwrap();
+            // Of 2001: no reason to take what is kept for dead.
+            let modified = Some(portreeve_model::Timestamp {
+                seconds: 1_000_000_000,
+                nanos: 0,
+            });
+            let times = Attrs {
+                modified,
+                ..Attrs::default()
+            };
+            file.set_attrs(times).await.unwrap();
+            let end = match file.commit().await {
+                Ok(_) => "committed".into(),
+                Err(error) if task == "commit and discard" => {
+                    file.discard().await.unwrap();
+                    format!("{:?} discarded", error.kind())
+                }
+                Err(error) => format!("{:?} kept {:?}", error.kind(), file.keep().await.unwrap()),
+            };
+            say(&end);
         }
         "look" => {
             let file = disk.open_read(&cx("a"), &p("/closed")).await.map(drop);

@@ -168,6 +168,11 @@ async fn neither_pipes_nor_devices_are_opened() {
         kind(disk.open_read(&cx("a"), &p("/pipe")).await),
         FsErrorKind::Refused
     );
+    std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+    assert_eq!(
+        kind(disk.open_read(&cx("a"), &p("/socket")).await),
+        FsErrorKind::Refused
+    );
     let late = open(&disk, "a", "/late", WriteMode::Replace).await.unwrap();
     mkfifoat(CWD, root.join("late"), Mode::RUSR | Mode::WUSR).unwrap();
     assert_eq!(kind(late.commit().await), FsErrorKind::Refused);
