@@ -1,6 +1,8 @@
 """A relay that holds every byte for a fixed time in each direction, as a long line does; its bandwidth is not limited."""
 import asyncio
 import multiprocessing
+import os
+import signal
 
 # Bytes under way in one direction before the sender has to wait: well above any window under test.
 IN_FLIGHT = 64 << 20
@@ -40,6 +42,8 @@ async def relay(reader, writer, delay):
 
 
 def serve(target, port, delay, ready):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
     async def accept(reader, writer):
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target, limit=1 << 20)
