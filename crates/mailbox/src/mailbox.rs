@@ -4,10 +4,12 @@
 //! - A path names a part by its binding (see `bind`), never by a position: what a client listed and
 //!   fetched is what it deletes.
 //! - Nothing is deleted but what was asked for, and the message only by the rule of `delete`.
-//! - Uploads are drafts or nothing; attachments are never replaced, renamed or changed.
+//! - Uploads are drafts or nothing; attachments are never replaced or changed, and renamed only by who
+//!   has just uploaded them.
 
 mod delete;
 mod read;
+mod renaming;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,6 +35,7 @@ use crate::{
     FileBook, Filter, FolderKind, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook, OnDelete,
     OnUpload, Template, name,
 };
+use renaming::Uploaded;
 use tree::{Node, Tree};
 use view::Views;
 
@@ -84,6 +87,7 @@ struct Shared {
     policy: Policy,
     tree: Tree,
     views: Views,
+    uploaded: Uploaded,
 }
 
 impl Mailbox {
@@ -102,17 +106,20 @@ impl Mailbox {
             },
             remove: can.delete_part && can.delete_message,
             directories: can.folders,
+            rename: uploads && can.delete_message,
             moves: can.delete_message,
             rename_dir: can.folders,
             // In bytes; what is longer might have more characters than a name may.
             max_name: name::MAX_CHARS,
             max_file: Some(limit),
+            drops_attrs: uploads,
             paged: can.remote,
             ..Capabilities::read_only()
         };
         let shared = Shared {
             tree: Tree::new(Arc::clone(&store)),
             views: Views::new(book),
+            uploaded: Uploaded::default(),
             store,
             policy,
         };
@@ -204,12 +211,12 @@ impl FileSystem for Mailbox {
         self.shared.open_read(file).await
     }
 
-    async fn open_write(&self, _cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
+    async fn open_write(&self, cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
         if self.capabilities.write == WriteAccess::None {
             return Err(FsError::new(FsErrorKind::ReadOnly)
                 .context("this mailbox takes no uploads (its option on_upload is \"refuse\")"));
         }
-        Shared::open_write(&self.shared, file, &how, self.capabilities.max_file).await
+        Shared::open_write(&self.shared, &cx.owner, file, &how, self.capabilities.max_file).await
     }
 
     async fn partial(&self, _cx: &OpCx, _file: &VPath) -> FsResult<Option<Partial>> {
@@ -244,18 +251,27 @@ impl FileSystem for Mailbox {
         }
     }
 
-    async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+    async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         match self.shared.resolve(from).await? {
             Node::Root => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
             }
             Node::Folder(folder) => self.shared.rename_folder(from, &folder, to).await,
-            Node::File(folder, item) => self.shared.move_file(from, &folder, &item, to, how).await,
+            Node::File(folder, item) if from.file_name() == to.file_name() => {
+                self.shared.move_file(from, &folder, &item, to, how).await
+            }
+            Node::File(folder, item) => {
+                let (shared, owner, to) = (Arc::clone(&self.shared), cx.owner.clone(), to.clone());
+                to_its_end(async move { shared.rename_upload(&owner, &folder, &item, &to).await }).await
+            }
         }
     }
 
-    async fn set_attrs(&self, _cx: &OpCx, path: &VPath, _attrs: Attrs, _links: Links) -> FsResult<()> {
+    async fn set_attrs(&self, _cx: &OpCx, path: &VPath, attrs: Attrs, _links: Links) -> FsResult<()> {
         self.shared.resolve(path).await?;
+        if self.capabilities.drops_attrs && attrs.size.is_none() {
+            return Ok(());
+        }
         Err(FsError::new(FsErrorKind::Unsupported).context("attributes of mail cannot be changed"))
     }
 }

@@ -61,6 +61,9 @@ pub struct Capabilities {
     pub set_times: bool,
     /// Permission bits can be set.
     pub set_mode: bool,
+    /// Times and permissions that cannot be set are taken and dropped, not refused: for clients that
+    /// give every file they have uploaded its times, and call the upload failed where that fails.
+    pub drops_attrs: bool,
     /// Server-side copy.
     pub copy: bool,
     /// Symbolic links can be read.
@@ -96,6 +99,7 @@ impl Capabilities {
             rename_dir: false,
             set_times: false,
             set_mode: false,
+            drops_attrs: false,
             copy: false,
             symlinks: false,
             hard_links: false,
@@ -124,6 +128,7 @@ impl Capabilities {
             rename_dir: true,
             set_times: true,
             set_mode: true,
+            drops_attrs: false,
             copy: true,
             symlinks: true,
             hard_links: true,

@@ -106,7 +106,7 @@ impl FileSystem for Checked {
         let random = caps.write == WriteAccess::Random;
         refusal::unless(random || !how.read_back, "read back a file that is being written")?;
         refusal::unless(random || how.attrs.size.is_none(), "change the size of a file")?;
-        how.attrs = refusal::of_new(caps, how.attrs);
+        how.attrs = refusal::settable(caps, how.attrs);
         let only_append = matches!(how.mode, WriteMode::Append { .. });
         let (mode, exists) = self.mode(cx, file, how.mode).await?;
         let (read_back, how) = (how.read_back, OpenWrite { mode, ..how });
@@ -130,7 +130,7 @@ impl FileSystem for Checked {
         let caps = self.caps();
         refusal::unless(caps.directories, "make directories")?;
         refusal::name(caps, dir)?;
-        self.inner.make_dir(cx, dir, refusal::of_new(caps, attrs)).await
+        self.inner.make_dir(cx, dir, refusal::settable(caps, attrs)).await
     }
 
     async fn remove(&self, cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
@@ -158,6 +158,8 @@ impl FileSystem for Checked {
         let caps = self.caps();
         refusal::attrs(caps, &attrs, caps.update)?;
         refusal::size(caps, attrs.size)?;
+        // Also with nothing left of them: whether there is anything at `path`, the storage says.
+        let attrs = refusal::settable(caps, attrs);
         self.inner.set_attrs(cx, path, attrs, links).await
     }
 

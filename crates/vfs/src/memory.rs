@@ -188,7 +188,7 @@ impl FileSystem for Memory {
         refusal::write(&self.shared.caps)?;
         self.need(self.shared.caps.directories)?;
         refusal::name(&self.shared.caps, dir)?;
-        let attrs = refusal::of_new(&self.shared.caps, attrs);
+        let attrs = refusal::settable(&self.shared.caps, attrs);
         let mode = attrs.mode.unwrap_or(0o750);
         let mut tree = self.shared.tree.lock();
         tree.add(dir, Body::empty_dir(), mode)?;

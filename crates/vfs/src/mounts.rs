@@ -231,6 +231,7 @@ fn either(a: &Capabilities, b: &Capabilities) -> Capabilities {
         rename_dir: a.rename_dir || b.rename_dir,
         set_times: a.set_times || b.set_times,
         set_mode: a.set_mode || b.set_mode,
+        drops_attrs: a.drops_attrs || b.drops_attrs,
         copy: a.copy || b.copy,
         symlinks: a.symlinks || b.symlinks,
         hard_links: a.hard_links || b.hard_links,

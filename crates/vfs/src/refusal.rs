@@ -57,20 +57,23 @@ pub(crate) fn size(caps: &Capabilities, size: Option<u64>) -> FsResult<()> {
     Ok(())
 }
 
-/// That every attribute asked for can be set; `resize` says whether a size can.
+/// That every attribute asked for can be set, or may be dropped; `resize` says whether a size can.
 pub(crate) fn attrs(caps: &Capabilities, attrs: &Attrs, resize: bool) -> FsResult<()> {
     unless(attrs.size.is_none() || resize, "change the size of a file")?;
-    unless(attrs.mode.is_none() || caps.set_mode, "set permissions")?;
     unless(
-        (attrs.modified.is_none() && attrs.accessed.is_none()) || caps.set_times,
+        attrs.mode.is_none() || caps.set_mode || caps.drops_attrs,
+        "set permissions",
+    )?;
+    unless(
+        (attrs.modified.is_none() && attrs.accessed.is_none()) || caps.set_times || caps.drops_attrs,
         "set times",
     )
 }
 
-/// The attributes of a file or directory to be made, without those that the storage cannot set: a
+/// The attributes without those that the storage cannot set. For a file or directory to be made: a
 /// client that creates always sends some (OpenSSH sends permissions), and to refuse the upload for
-/// their sake would help nobody. Setting them later, by name, is refused.
-pub(crate) fn of_new(caps: &Capabilities, attrs: Attrs) -> Attrs {
+/// their sake would help nobody. Setting them later, by name, is refused, unless the storage drops them.
+pub(crate) fn settable(caps: &Capabilities, attrs: Attrs) -> Attrs {
     Attrs {
         size: attrs.size,
         mode: attrs.mode.filter(|_| caps.set_mode),

@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// Marks parts as gone and takes them out of the view.
-    async fn gone(&self, folder: &Folder, gone: impl Fn(&PartKey) -> bool) -> FsResult<()> {
+    pub(super) async fn gone(&self, folder: &Folder, gone: impl Fn(&PartKey) -> bool) -> FsResult<()> {
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
         let book = self.book();
@@ -118,11 +118,6 @@ impl Shared {
                 Rename::NoReplace => Err(FsErrorKind::Exists.into()),
                 Rename::Replace => Ok(()),
             };
-        }
-        if from.parent() == to.parent() || from.file_name() != to.file_name() {
-            return Err(refused(
-                "an attachment cannot be renamed: its name comes from its message",
-            ));
         }
         let (target, name) = self.vacant(to).await?;
         let target = target.filter(|target| target.kind != FolderKind::Container);
@@ -159,7 +154,7 @@ impl Shared {
 }
 
 /// Whether a message would have no attachment left that counts, were `part` gone.
-fn is_last(message: &Message, part: &PartId) -> bool {
+pub(super) fn is_last(message: &Message, part: &PartId) -> bool {
     let others = |attachment: &&Attachment| attachment.counts() && attachment.id != *part;
     message.complete && !message.attachments.iter().any(|attachment| others(&attachment))
 }

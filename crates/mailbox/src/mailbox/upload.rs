@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use portreeve_model::{Name, VPath};
-use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult, OpenWrite, Rename, WriteFile, WriteMode};
+use portreeve_vfs::{
+    Attrs, Entry, FsError, FsErrorKind, FsResult, OpenWrite, Owner, Rename, WriteFile, WriteMode,
+};
 
 use super::{
     Shared, to_its_end,
@@ -26,6 +28,7 @@ use crate::{
 impl Shared {
     pub(super) async fn open_write(
         self: &Arc<Self>,
+        owner: &Owner,
         path: &VPath,
         how: &OpenWrite,
         limit: Option<u64>,
@@ -68,6 +71,7 @@ impl Shared {
             .map_err(|error| fault(&error))?;
         Ok(Arc::new(Upload {
             shared: Arc::clone(self),
+            owner: owner.clone(),
             spool: Arc::new(file),
             limit,
             state: Mutex::new(State {
@@ -79,7 +83,7 @@ impl Shared {
     }
 
     /// Where a draft may be made.
-    async fn upload_place(&self, path: &VPath) -> FsResult<(Folder, String)> {
+    pub(super) async fn upload_place(&self, path: &VPath) -> FsResult<(Folder, String)> {
         let (folder, name) = self.vacant(path).await?;
         let folder = folder.filter(|folder| folder.kind != FolderKind::Container);
         let folder = folder.ok_or_else(|| {
@@ -92,8 +96,14 @@ impl Shared {
         Ok((folder, name))
     }
 
-    /// Makes the draft and binds its file to its name.
-    async fn commit(&self, folder: &Folder, name: &str, content: InFile) -> FsResult<Entry> {
+    /// Makes the draft, binds its file to its name, and remembers who may give it another.
+    pub(super) async fn commit(
+        &self,
+        owner: &Owner,
+        folder: &Folder,
+        name: &str,
+        content: Arc<dyn Content>,
+    ) -> FsResult<Entry> {
         // The lock keeps every other commit and every listing of the folder from giving the name away.
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
@@ -115,7 +125,7 @@ impl Shared {
         };
         let message = self
             .store
-            .create_draft(&folder.id, &draft, Arc::new(content.clone()))
+            .create_draft(&folder.id, &draft, Arc::clone(&content))
             .await?;
         state.stale();
         let attachment = message.attachments.iter().find(|a| a.counts());
@@ -126,6 +136,7 @@ impl Shared {
             message: message.id.clone(),
             part: attachment.id.clone(),
         };
+        self.uploaded.add(owner, &key);
         let bound = state.bindings(book, &folder.id).await?.bind(key, name.to_owned());
         state.record(book, &folder.id, vec![bound]).await;
         let shown = Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
@@ -143,6 +154,7 @@ fn too_large(limit: u64) -> FsError {
 /// An upload in progress.
 struct Upload {
     shared: Arc<Shared>,
+    owner: Owner,
     spool: Arc<File>,
     limit: u64,
     state: Mutex<State>,
@@ -233,11 +245,7 @@ impl WriteFile for Upload {
 
     async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
         self.open()?;
-        if attrs.mode.is_some() || attrs.modified.is_some() || attrs.accessed.is_some() {
-            return Err(
-                FsError::new(FsErrorKind::Unsupported).context("times and permissions of mail cannot be set")
-            );
-        }
+        // Times and permissions are dropped (`Capabilities::drops_attrs`).
         let Some(size) = attrs.size else {
             return Ok(());
         };
@@ -268,7 +276,9 @@ impl WriteFile for Upload {
         let size = content.size;
         self.blocking(move |spool| spool.set_len(size)).await?;
         let shared = Arc::clone(&self.shared);
-        let entry = to_its_end(async move { shared.commit(&place.0, &place.1, content).await }).await?;
+        let (owner, content) = (self.owner.clone(), Arc::new(content));
+        let commit = async move { shared.commit(&owner, &place.0, &place.1, content).await };
+        let entry = to_its_end(commit).await?;
         self.state.lock().ended = true;
         Ok(entry)
     }

@@ -115,6 +115,10 @@ impl WriteFile for CheckedWrite {
     async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
         refusal::attrs(&self.caps, &attrs, self.caps.write == WriteAccess::Random)?;
         refusal::size(&self.caps, attrs.size)?;
+        let attrs = refusal::settable(&self.caps, attrs);
+        if attrs.is_empty() {
+            return Ok(());
+        }
         self.inner.set_attrs(attrs).await
     }
 

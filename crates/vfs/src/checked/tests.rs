@@ -508,3 +508,38 @@ async fn attributes_that_always_come_along_do_not_stop_an_upload() {
     assert_eq!(entry.mode, Some(0o640));
     fs.make_dir(&cx("a"), &path("/made"), attrs).await.unwrap();
 }
+
+#[tokio::test]
+async fn attributes_that_are_dropped_are_no_error_where_there_is_a_file() {
+    let (_, memory, fs) = claiming(|c| {
+        c.set_mode = false;
+        c.set_times = false;
+        c.update = false;
+        c.drops_attrs = true;
+    });
+    let before = memory.stat(&cx("a"), &path("/file"), Links::Keep).await.unwrap();
+    let attrs = Attrs {
+        mode: Some(0o777),
+        modified: Some(Timestamp::default()),
+        ..Attrs::default()
+    };
+    let set = async |name, attrs| fs.set_attrs(&cx("a"), &path(name), attrs, Links::Follow).await;
+    set("/file", attrs).await.unwrap();
+    let after = memory.stat(&cx("a"), &path("/file"), Links::Keep).await.unwrap();
+    assert_eq!((after.mode, after.modified), (before.mode, before.modified));
+    assert_eq!(
+        set("/not-there", attrs).await.unwrap_err().kind(),
+        FsErrorKind::NotFound
+    );
+    let size = Attrs {
+        size: Some(1),
+        ..attrs
+    };
+    assert_eq!(
+        set("/file", size).await.unwrap_err().kind(),
+        FsErrorKind::Unsupported
+    );
+    let file = open(&fs, "/new", new(WriteMode::Replace)).await.unwrap();
+    file.set_attrs(attrs).await.unwrap();
+    file.commit().await.unwrap();
+}

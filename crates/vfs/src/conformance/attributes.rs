@@ -133,8 +133,8 @@ pub(super) async fn missing(room: &Room) -> Result<(), Stop> {
     room.need_write()?;
     let path = room.path("not-there")?;
     for (can, attrs) in [
-        (room.caps.set_times, modified(LONG_AGO)),
-        (room.caps.set_mode, mode(0o600)),
+        (room.caps.set_times || room.caps.drops_attrs, modified(LONG_AGO)),
+        (room.caps.set_mode || room.caps.drops_attrs, mode(0o600)),
         (
             room.caps.update,
             Attrs {

@@ -87,21 +87,21 @@ pub(super) async fn each_capability(room: &Room) -> Result<(), Stop> {
     let time = Timestamp::from_seconds(1);
     for (can, attrs) in [
         (
-            caps.set_times,
+            caps.set_times || caps.drops_attrs,
             Attrs {
                 modified: Some(time),
                 ..Attrs::default()
             },
         ),
         (
-            caps.set_times,
+            caps.set_times || caps.drops_attrs,
             Attrs {
                 accessed: Some(time),
                 ..Attrs::default()
             },
         ),
         (
-            caps.set_mode,
+            caps.set_mode || caps.drops_attrs,
             Attrs {
                 mode: Some(0o600),
                 ..Attrs::default()

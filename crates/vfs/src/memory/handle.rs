@@ -95,7 +95,7 @@ impl Pending {
         if how.read_back && !(random(caps) && (caps.update || there.is_none())) {
             return Err(FsErrorKind::Unsupported.into());
         }
-        let attrs = refusal::of_new(caps, how.attrs);
+        let attrs = refusal::settable(caps, how.attrs);
         let kept_len = tree.kept(place, &cx.owner).map(|kept| kept.data.len() as u64);
         let fresh = there.is_none() && kept_len.is_none();
         match how.mode {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use portreeve_vfs::conformance::{Fixture, Stage, run_where};
+use portreeve_vfs::conformance::{Fixture, Stage, run};
 
 use super::*;
 
@@ -49,27 +49,15 @@ impl Stage for World {
     }
 }
 
-/// What a mailbox cannot pass, each for a reason of its own.
-const NOT_OURS: &[&str] = &[
-    // Sixty levels do not fit the 255 bytes of a Maildir++ name.
-    "names::deep",
-    // It wants most of a list of names that Windows forbids; the name rules refuse those, clearly
-    // (see `what_cannot_be_is_refused_and_leaves_nothing`).
-    "names::hostile",
-];
-
 #[tokio::test]
 async fn drafts() {
-    let report = run_where(&Drafts, |name| !NOT_OURS.contains(&name))
-        .await
-        .unwrap();
+    let report = run(&Drafts).await.unwrap();
     // Every ability that is missing is one that mail cannot have.
     let missing = [
         "replace",
         "update",
         "append",
         "resume",
-        "rename",
         "times",
         "permissions",
         "copy",
@@ -84,6 +72,7 @@ async fn drafts() {
         "writing::sparse_and_out_of_order",
         "exclusive::race",
         "listing::under_change",
+        "renaming::no_replace_race",
     ] {
         assert!(report.passed.contains(&case), "{case}");
     }
@@ -91,7 +80,7 @@ async fn drafts() {
 
 #[tokio::test]
 async fn read_only() {
-    let report = run_where(&ReadOnly, |_| true).await.unwrap();
+    let report = run(&ReadOnly).await.unwrap();
     for case in ["reading::sample", "reading::parallel", "refusals::read_only"] {
         assert!(report.passed.contains(&case), "{case}");
     }

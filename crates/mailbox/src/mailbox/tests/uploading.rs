@@ -112,6 +112,106 @@ async fn a_name_taken_meanwhile_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn who_uploads_under_a_temporary_name_may_rename_it() {
+    let mut world = World::sample(|_| {});
+    let rename = async |world: &World, who: &str, from: &str, to: &str| {
+        let cx = OpCx::new(SessionId::fresh(), Owner(who.into()), Default::default());
+        let how = portreeve_vfs::Rename::NoReplace;
+        world.mailbox.rename(&cx, &path(from), &path(to), how).await
+    };
+    let data: Vec<u8> = (0..=255u8).cycle().take(1_000_000).collect();
+    let (part, whole) = ("/Projects/big.bin.filepart", "/Projects/big.bin");
+    let before = world.files("Projects/cur").len();
+    world.put(part, &data).await.unwrap();
+    assert_eq!(
+        kind(rename(&world, "bob", part, whole).await),
+        Some(FsErrorKind::Refused)
+    );
+    // A name that is taken is not replaced, and asking for it costs nothing.
+    world.put("/Projects/taken", b"x").await.unwrap();
+    assert_eq!(
+        kind(rename(&world, "alice", part, "/Projects/taken").await),
+        Some(FsErrorKind::Exists)
+    );
+    let reading = world.open(part).await.unwrap();
+    rename(&world, "alice", part, whole).await.unwrap();
+    assert_eq!(world.get(whole).await.unwrap(), data);
+    assert_eq!(
+        reading.read(999_999, 10, Vec::new()).await.unwrap(),
+        data[999_999..]
+    );
+    assert!(
+        !world
+            .list("/Projects")
+            .await
+            .contains(&"big.bin.filepart".to_owned())
+    );
+    assert_eq!(world.files("Projects/cur").len(), before + 2);
+    assert!(world.files("Projects/tmp").is_empty());
+    let raw = world.files("Projects/cur").into_iter().find_map(|name| {
+        let raw = fs::read(world.root("Projects/cur").join(name)).unwrap();
+        let found = inspect(&raw, Default::default());
+        (found.summary.subject == "big").then_some(found.parts[0].attachment.name.clone())
+    });
+    assert_eq!(
+        raw.as_deref(),
+        Some("big.bin"),
+        "subject and name are those of the file"
+    );
+    // Once more, into another folder; then the next upload under the temporary name.
+    rename(&world, "alice", whole, "/Inbox/final.bin").await.unwrap();
+    world.put(part, b"next").await.unwrap();
+    rename(&world, "alice", part, whole).await.unwrap();
+    // What came by mail keeps its name, and so does everything after a restart.
+    let mail = "/Inbox/Order ACME Ltd-order.xml";
+    assert_eq!(
+        kind(rename(&world, "alice", mail, "/Inbox/mine.xml").await),
+        Some(FsErrorKind::Refused)
+    );
+    world.restart();
+    assert_eq!(world.get("/Inbox/final.bin").await.unwrap(), data);
+    assert_eq!(world.get(whole).await.unwrap(), b"next");
+    assert_eq!(
+        kind(rename(&world, "alice", whole, part).await),
+        Some(FsErrorKind::Refused)
+    );
+}
+
+#[tokio::test]
+async fn times_are_dropped_where_files_can_be_uploaded() {
+    let attrs = portreeve_vfs::Attrs {
+        modified: Some(Default::default()),
+        mode: Some(0o600),
+        ..Default::default()
+    };
+    for (on_upload, want) in [
+        (OnUpload::Draft, None),
+        (OnUpload::Refuse, Some(FsErrorKind::Unsupported)),
+    ] {
+        let world = World::sample(|options| options.on_upload = on_upload);
+        let set = async |file: &str| {
+            world
+                .mailbox
+                .set_attrs(&cx(), &path(file), attrs, Links::Follow)
+                .await
+        };
+        let mail = "/Inbox/Order ACME Ltd-order.xml";
+        let stat = async || {
+            world
+                .mailbox
+                .stat(&cx(), &path(mail), Links::Follow)
+                .await
+                .unwrap()
+                .modified
+        };
+        let before = stat().await;
+        assert_eq!(kind(set(mail).await), want);
+        assert_eq!(stat().await, before);
+        assert_eq!(kind(set("/Inbox/none").await), Some(FsErrorKind::NotFound));
+    }
+}
+
+#[tokio::test]
 async fn folders_are_made_renamed_and_removed() {
     let world = World::sample(|_| {});
     let make = async |dir: &str| {
