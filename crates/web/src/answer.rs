@@ -4,7 +4,6 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
-    body::Body,
     http::{HeaderValue, Method, Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
@@ -12,7 +11,13 @@ use futures::FutureExt;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::{WebDoor, body::Tracked, link::Link, problem::Problem, shield, site};
+use crate::{
+    WebDoor,
+    body::{Tracked, Unread},
+    link::Link,
+    problem::Problem,
+    shield, site,
+};
 
 /// Longest target.
 const MAX_URI: usize = 8 << 10;
@@ -28,11 +33,17 @@ pub(crate) async fn answer(
     let turn = link.turn();
     let version = request.version();
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = match admit(&door, &link, &request) {
-        Err(problem) => problem.into_response(),
+    let unread = Arc::new(Unread::new(request.headers().contains_key(header::EXPECT)));
+    let admitted = admit(&door, &link, &request);
+    request.extensions_mut().insert(Arc::clone(&link));
+    let request = request.map(|incoming| unread.body(incoming));
+    let mut response = match admitted {
+        Err(problem) => {
+            drop(request);
+            problem.into_response()
+        }
         Ok(()) => {
-            request.extensions_mut().insert(Arc::clone(&link));
-            let routed = AssertUnwindSafe(door.router.clone().oneshot(request.map(Body::new))).catch_unwind();
+            let routed = AssertUnwindSafe(door.router.clone().oneshot(request)).catch_unwind();
             match routed.await {
                 Ok(Ok(response)) => response,
                 Ok(Err(never)) => match never {},
@@ -58,6 +69,10 @@ pub(crate) async fn answer(
     } else if chunked {
         // Whoever disagrees with us about where a chunked body ends gets no second answer out of it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // Over HTTP/2 a stream ends alone; and who was too slow already is not waited for.
+    if version != Version::HTTP_2 && response.status() != StatusCode::REQUEST_TIMEOUT {
+        unread.throw_away(Arc::clone(&turn));
     }
     turn.moves();
     Ok(response.map(|body| Tracked { body, turn }))

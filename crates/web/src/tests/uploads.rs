@@ -217,6 +217,32 @@ async fn refuses_before_the_body() {
     }
 }
 
+/// A client that sends everything before it reads gets its refusal all the same.
+#[tokio::test]
+async fn a_refusal_reaches_who_does_not_listen() {
+    let rig = Rig::new(Memory::limited(1 << 20));
+    let body = content(3_000_000);
+    for (target, who, more, status) in [
+        (CONTENT, READER, "", 403),
+        (CONTENT, WRONG, "", 401),
+        (CONTENT, ALICE, "content-range: bytes 5-3000004/3000005\r\n", 409),
+        (CONTENT, ALICE, "origin: https://evil.example\r\n", 403),
+        (CONTENT, ALICE, "", 507),
+        ("/signin", ALICE, "", 405),
+    ] {
+        let mut stream = rig.connect().await;
+        let head = format!(
+            "PUT {target} HTTP/1.1\r\nhost: x\r\nauthorization: {who}\r\ncontent-length: 3000000\r\n{more}\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut got = [0; 12];
+        stream.read_exact(&mut got).await.unwrap();
+        let got = String::from_utf8_lossy(&got).into_owned();
+        assert_eq!(got, format!("HTTP/1.1 {status}"), "{target} {more}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_storage_is_507() {
     let memory = Memory::limited(1 << 20);
