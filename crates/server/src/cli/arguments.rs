@@ -79,6 +79,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ExplainVerb,
     },
+    /// The audit log.
+    Audit {
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -260,6 +265,16 @@ pub(crate) enum SessionVerb {
         session: String,
         #[command(flatten)]
         from: From,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Check that every record follows the one before it.
+    Verify {
+        /// The files of one log, the oldest first: audit.jsonl.2 audit.jsonl.1 audit.jsonl.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

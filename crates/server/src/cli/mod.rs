@@ -6,6 +6,7 @@
 mod accounts;
 mod arguments;
 mod ask;
+mod audit;
 mod offline;
 mod out;
 mod secrets;
@@ -16,7 +17,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
-use arguments::{Arguments, BanVerb, ExplainVerb, SessionVerb, Verb};
+use arguments::{Arguments, AuditVerb, BanVerb, ExplainVerb, SessionVerb, Verb};
 pub(crate) use out::Out;
 pub(crate) use serve::{Signals, runtime, start};
 
@@ -143,6 +144,9 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
                 show::access,
             ),
         },
+        Verb::Audit {
+            verb: AuditVerb::Verify { files },
+        } => audit::verify(&files, out),
         Verb::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portreeve", &mut text);
