@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portreeve_model::{Act, Outcome};
+use portreeve_model::{Act, Outcome, VPath};
 use portreeve_vfs::{Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx};
 
 use crate::{
@@ -38,14 +38,16 @@ pub(crate) async fn enter(live: &Arc<Live>, deed: &Deed<'_>) -> FsResult<Pass> {
     let view = live.view();
     let (present, there) = match deed.asks_about(&view.plan) {
         None => (Present::Either, None),
-        // An error counts as nothing there: the operation itself will say it.
         Some(path) => match view.tree.stat(&live.cx, path, Links::Follow).await {
             Ok(entry) => (Present::Yes, Some(entry)),
-            Err(_) => (Present::No, None),
+            Err(error) if matches!(error.kind(), FsErrorKind::NotFound | FsErrorKind::NotDir) => {
+                (Present::No, None)
+            }
+            Err(_) => (Present::Either, None),
         },
     };
     let verdict = deed.check(&view.plan, present).and_then(|()| {
-        if live.gate.0.audit.load().healthy() {
+        if live.gate.0.audit.healthy() {
             Ok(())
         } else {
             Err(unrecordable())
@@ -123,6 +125,11 @@ impl Drop for Pass {
             let _ = record(&self.live, act, &Err(gone), self.began.elapsed());
         }
     }
+}
+
+/// What others see under the path of an upload that was let in, for its settling.
+pub(crate) async fn visible(live: &Live, path: &VPath) -> Option<Entry> {
+    live.view().tree.stat(&live.cx, path, Links::Follow).await.ok()
 }
 
 /// Writes the event of a deed.

@@ -12,7 +12,9 @@ use portreeve_auth::{
 use portreeve_model::{Act, ConnectionId, Event, Origin, Outcome, Secret, TrailStep, UserName};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gatekeeper, LimitsOptions, Session, admission::Permit, live::Live};
+use crate::{
+    Gatekeeper, LimitsOptions, Session, admission::Permit, carried_through::carried_through, live::Live,
+};
 
 /// What a door learns of a try to sign in.
 #[must_use]
@@ -42,11 +44,25 @@ pub struct Connection {
     gate: Gatekeeper,
     origin: Origin,
     takes: Vec<CredentialKind>,
-    flow: Option<Flow>,
+    audience: Audience,
+    way: Option<Way>,
     tries: u32,
+    /// Keys offered in a row.
+    offers: u32,
     limits: Limits,
-    _permit: Permit<IpAddr>,
+    /// Shared with a try that goes on when the connection is dropped: nobody hangs up to get more tries
+    /// at a time than connections.
+    permit: Arc<Permit<IpAddr>>,
 }
+
+/// The way through one chain. When it is dropped, keys that were offered in vain are counted once.
+struct Way {
+    chain: Arc<Chain>,
+    flow: Option<Flow>,
+}
+
+/// Keys that one connection may offer: an agent's worth, and an end to guessing who has which key.
+const OFFERS: u32 = 64;
 
 /// The limits of the world in which the connection was accepted.
 struct Limits {
@@ -70,10 +86,12 @@ impl Connection {
         Self {
             id,
             takes: chain.takes(),
-            flow: Some(Flow::new(chain, id, origin.clone(), audience)),
+            way: Some(Way::new(chain, id, &origin, audience)),
+            audience,
             gate,
             origin,
             tries: 0,
+            offers: 0,
             limits: Limits {
                 attempts: limits.auth_attempts,
                 grace: limits.login_grace.0,
@@ -81,7 +99,7 @@ impl Connection {
                 refusal: limits.refusal_delay.0,
                 sessions_per_user: limits.sessions_per_user,
             },
-            _permit: permit,
+            permit: Arc::new(permit),
         }
     }
 
@@ -124,13 +142,19 @@ impl Connection {
     /// Whether a key, offered without a signature, is worth signing with. Offers are no tries, but
     /// there is an end to them: clients with a whole agent get through, guessers do not.
     pub async fn offer_key(&mut self, user: &UserName, key: PublicKey) -> bool {
-        match &mut self.flow {
-            Some(flow) if self.tries < self.limits.attempts => flow.offer_key(user.clone(), key).await,
-            _ => false,
+        if self.tries >= self.limits.attempts || self.offers >= OFFERS {
+            return false;
+        }
+        self.offers += 1;
+        self.follow_world();
+        match self.way.as_mut().and_then(|way| way.flow.as_mut()) {
+            Some(flow) => flow.offer_key(user.clone(), key).await,
+            None => false,
         }
     }
 
-    /// Tries a credential. Takes as long for every refusal, and is recorded.
+    /// Tries a credential. Takes as long for every refusal, and is recorded. A try that was begun is
+    /// gone through with and counts, even if the client hangs up before the answer.
     pub async fn sign_in(&mut self, user: &UserName, credential: Credential) -> SignIn {
         self.attempt(user, Try::Credential(credential)).await
     }
@@ -147,50 +171,75 @@ impl Connection {
         }
         self.tries += 1;
         let last = self.tries >= self.limits.attempts;
+        // Taken before the chain: what changes from here on is asked about at the first operation.
+        let pulse = self.gate.pulse();
+        self.follow_world();
+        let Some(mut way) = self.way.take() else {
+            return SignIn::Closed;
+        };
         let book = Book {
             gate: self.gate.clone(),
             id: self.id,
             origin: self.origin.clone(),
             began,
+            pulse,
+            per_user: self.limits.sessions_per_user,
         };
-        let (per_user, refusal) = (self.limits.sessions_per_user, self.limits.refusal);
-        let Some(flow) = &mut self.flow else {
-            return SignIn::Closed;
-        };
-        let progress = match what {
-            Try::Credential(credential) => flow.submit(user.clone(), credential).await,
-            Try::Answers(answers) => flow.reply(user.clone(), answers).await,
-        };
-        let trail = flow.take_trail();
-        let answer = match progress {
-            Progress::Ask(challenge) => {
-                return SignIn::Ask {
-                    instruction: challenge.instruction,
-                    prompts: challenge.prompts,
-                };
+        let (user, permit) = (user.clone(), Arc::clone(&self.permit));
+        let (way, answer) = carried_through(Box::pin(async move {
+            let _held = permit;
+            let answer = match &mut way.flow {
+                Some(flow) => book.judge(flow, &user, what).await,
+                None => SignIn::Closed,
+            };
+            (way, answer)
+        }))
+        .await;
+        self.way = Some(way);
+        match answer {
+            SignIn::Ask { .. } => return answer,
+            SignIn::Welcome(_) => {
+                // Over HTTP one connection signs in again and again: only refusals in a row count.
+                (self.tries, self.offers) = (0, 0);
+                return answer;
             }
-            Progress::Done(verified) => match book.welcome(user, verified, trail, per_user).await {
-                Ok(session) => {
-                    // Over HTTP one connection signs in again and again: only refusals in a row count.
-                    self.tries = 0;
-                    return SignIn::Welcome(session);
-                }
-                Err(answer) => answer,
-            },
-            Progress::Refused => book.refused(user, trail, "the credential was not accepted"),
-            Progress::Unavailable => book.refused(user, trail, "a method could not find out"),
-        };
-        metrics::counter!("portreeve_logins_total", "door" => book.origin.door.name(), "outcome" => "refused")
-            .increment(1);
-        tokio::time::sleep_until((began + refusal).into()).await;
+            SignIn::Refused | SignIn::Closed | SignIn::Full(_) => {}
+        }
+        let door = self.origin.door.name();
+        metrics::counter!("portreeve_logins_total", "door" => door, "outcome" => "refused").increment(1);
+        tokio::time::sleep_until((began + self.limits.refusal).into()).await;
         match answer {
             SignIn::Refused if last => SignIn::Closed,
             answer => answer,
         }
     }
+
+    /// A reload counts for connections that were accepted before it: who signs in now passes the chain
+    /// that serves now, from zero.
+    fn follow_world(&mut self) {
+        let world = self.gate.world();
+        let chain = world.chain(&self.origin.listener);
+        if self
+            .way
+            .as_ref()
+            .is_some_and(|way| !Arc::ptr_eq(&way.chain, chain))
+        {
+            self.takes = chain.takes();
+            self.way = Some(Way::new(Arc::clone(chain), self.id, &self.origin, self.audience));
+        }
+    }
 }
 
-impl Drop for Connection {
+impl Way {
+    fn new(chain: Arc<Chain>, id: ConnectionId, origin: &Origin, audience: Audience) -> Self {
+        Self {
+            flow: Some(Flow::new(Arc::clone(&chain), id, origin.clone(), audience)),
+            chain,
+        }
+    }
+}
+
+impl Drop for Way {
     fn drop(&mut self) {
         if let (Some(flow), Ok(runtime)) = (self.flow.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(flow.abandon());
@@ -210,16 +259,39 @@ struct Book {
     id: ConnectionId,
     origin: Origin,
     began: Instant,
+    pulse: u64,
+    per_user: u32,
 }
 
 impl Book {
+    /// One try, to its record.
+    async fn judge(&self, flow: &mut Flow, user: &UserName, what: Try) -> SignIn {
+        let progress = match what {
+            Try::Credential(credential) => flow.submit(user.clone(), credential).await,
+            Try::Answers(answers) => flow.reply(user.clone(), answers).await,
+        };
+        let trail = flow.take_trail();
+        match progress {
+            Progress::Ask(challenge) => SignIn::Ask {
+                instruction: challenge.instruction,
+                prompts: challenge.prompts,
+            },
+            Progress::Done(verified) => match self.welcome(user, verified, trail).await {
+                Ok(session) => SignIn::Welcome(session),
+                Err(answer) => answer,
+            },
+            Progress::Refused => self.refused(user, trail, "the credential was not accepted"),
+            Progress::Unavailable => self.refused(user, trail, "a method could not find out"),
+        }
+    }
+
     async fn welcome(
         &self,
         user: &UserName,
         verified: Verified,
         trail: Vec<TrailStep>,
-        per_user: u32,
     ) -> Result<Session, SignIn> {
+        let per_user = self.per_user;
         let method = Some(verified.method().to_owned());
         let world = self.gate.world();
         let principal = match world.resolver().resolve(verified) {
@@ -240,7 +312,8 @@ impl Book {
                 self.login(user, trail.clone(), method.clone(), Outcome::Refused(why));
                 SignIn::Full("too many sessions of this user are open; close one and try again".into())
             })?;
-        let opened = Live::open(self.gate.clone(), self.id, self.origin.clone(), principal, permit);
+        let (gate, origin) = (self.gate.clone(), self.origin.clone());
+        let opened = Live::open(gate, self.id, origin, principal, permit, self.pulse);
         let live = match opened.await {
             Ok(live) => live,
             Err(why) => {

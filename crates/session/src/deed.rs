@@ -27,7 +27,7 @@ pub(crate) enum Deed<'a> {
 pub(crate) enum Present {
     Yes,
     No,
-    /// Not asked, since the answer changes nothing.
+    /// Not asked, since the answer changes nothing; or nobody could say, and both must be allowed.
     Either,
 }
 
@@ -74,16 +74,12 @@ impl Deed<'_> {
     }
 
     /// The path of which must be known first whether something is there: where creating and changing
-    /// are not both allowed, where a name may be replaced, and where a quota counts what is replaced.
+    /// are not both allowed, and where a name may be replaced.
     pub(crate) fn asks_about(&self, plan: &Plan) -> Option<&VPath> {
-        let counted = |path: &VPath| {
-            plan.grant(path)
-                .is_some_and(|(grant, _)| grant.limits.quota.is_some())
-        };
         match *self {
             Self::Upload(path, how) => {
-                let same = check_upload(plan, path, how.mode, Present::Either).is_ok();
-                (counted(path) || !same && how.mode != WriteMode::CreateNew).then_some(path)
+                let same = check_upload(plan, path, how, Present::Either).is_ok();
+                (!same && how.mode != WriteMode::CreateNew).then_some(path)
             }
             Self::Rename(_, to, Rename::Replace) | Self::Copy(_, to, Rename::Replace) => Some(to),
             _ => None,
@@ -110,22 +106,24 @@ impl Deed<'_> {
                 need(path, Verb::List)
             }
             Self::Download(path) => need(path, Verb::Read),
-            Self::Upload(path, how) => check_upload(plan, path, how.mode, present),
+            Self::Upload(path, how) => check_upload(plan, path, how, present),
             Self::Remove(path, _) => need(path, Verb::Delete),
             Self::MakeDir(path) => need(path, Verb::MakeDir),
             Self::Rename(from, to, how) => {
                 need(from, Verb::Rename)?;
                 need(to, Verb::Rename)?;
-                if how == Rename::Replace && present == Present::Yes {
+                if how == Rename::Replace && present != Present::No {
                     need(to, Verb::Overwrite)?;
                 }
-                Ok(())
+                gains_nothing(plan, from, to)
             }
             Self::SetAttrs(path, attrs) => {
                 if attrs.size.is_some() {
                     need(path, Verb::Truncate)?;
                 }
-                if attrs.mode.is_some() || attrs.modified.is_some() || attrs.accessed.is_some() {
+                // Setting nothing needs the verb as well, or it would tell whether something is there.
+                let others = attrs.mode.is_some() || attrs.modified.is_some() || attrs.accessed.is_some();
+                if others || attrs.size.is_none() {
                     need(path, Verb::SetAttrs)?;
                 }
                 Ok(())
@@ -133,29 +131,65 @@ impl Deed<'_> {
             Self::Copy(from, to, how) => {
                 need(from, Verb::Read)?;
                 match (how, present) {
+                    (Rename::NoReplace, _) | (_, Present::No) => need(to, Verb::Create),
                     (Rename::Replace, Present::Yes) => need(to, Verb::Overwrite),
-                    _ => need(to, Verb::Create),
+                    (Rename::Replace, Present::Either) => {
+                        need(to, Verb::Create).and_then(|()| need(to, Verb::Overwrite))
+                    }
                 }
             }
             Self::Link(existing, new) => {
                 need(existing, Verb::Read)?;
-                need(new, Verb::Create)
+                need(new, Verb::Create)?;
+                gains_nothing(plan, existing, new)
             }
         }
     }
 }
 
-fn check_upload(plan: &Plan, path: &VPath, mode: WriteMode, present: Present) -> FsResult<()> {
-    let change: &[Verb] = match mode {
+fn check_upload(plan: &Plan, path: &VPath, how: &OpenWrite, present: Present) -> FsResult<()> {
+    let change: &[Verb] = match how.mode {
         WriteMode::CreateNew => return need_any(plan, path, &[Verb::Create]),
         WriteMode::Replace | WriteMode::Update { .. } => &[Verb::Overwrite],
         WriteMode::Append { .. } | WriteMode::Resume { .. } => &[Verb::Append, Verb::Overwrite],
     };
+    if how.read_back && how.mode != WriteMode::Replace && present != Present::No {
+        // What is there shows through the handle.
+        need_any(plan, path, &[Verb::Read])?;
+    }
     match present {
         Present::Yes => need_any(plan, path, change),
         Present::No => need_any(plan, path, &[Verb::Create]),
         Present::Either => need_any(plan, path, &[Verb::Create]).and_then(|()| need_any(plan, path, change)),
     }
+}
+
+/// Nobody comes to a right over a file by giving it another name: what is denied at the old one has to
+/// be denied at the new one. A rule that keeps files in `/Archive` from being deleted would otherwise
+/// end at a rename out of it.
+fn gains_nothing(plan: &Plan, from: &VPath, to: &VPath) -> FsResult<()> {
+    const OVER_CONTENT: [Verb; 7] = [
+        Verb::Read,
+        Verb::Overwrite,
+        Verb::Append,
+        Verb::Truncate,
+        Verb::Delete,
+        Verb::SetAttrs,
+        Verb::Share,
+    ];
+    let gained = OVER_CONTENT
+        .iter()
+        .find(|verb| plan.allows(to, **verb) && !plan.allows(from, **verb));
+    gained.map_or(Ok(()), |verb| {
+        Err(refused(format!(
+            "permission denied: your account lacks '{verb}' on the old name and would have it on the new one"
+        )))
+    })
+}
+
+/// A refusal by policy.
+pub(crate) fn refused(why: String) -> FsError {
+    FsError::new(FsErrorKind::Refused).context(why)
 }
 
 fn need_any(plan: &Plan, path: &VPath, verbs: &[Verb]) -> FsResult<()> {
@@ -169,6 +203,7 @@ fn need_any(plan: &Plan, path: &VPath, verbs: &[Verb]) -> FsResult<()> {
         return Err(FsErrorKind::NotFound.into());
     }
     let missing = verbs.first().map_or("", |verb| verb.name());
-    Err(FsError::new(FsErrorKind::Refused)
-        .context(format!("permission denied: your account lacks '{missing}' here")))
+    Err(refused(format!(
+        "permission denied: your account lacks '{missing}' here"
+    )))
 }

@@ -12,12 +12,14 @@ use std::{
 use arc_swap::ArcSwap;
 use portreeve_auth::Audience;
 use portreeve_model::{Act, Event, Origin, Outcome};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Connection, QuotaBook, SessionInfo, World,
     admission::{Admission, Full},
     audit::{Audit, AuditFault},
+    ledger::Ledger,
     rate::Rates,
     registry::Registry,
 };
@@ -26,14 +28,19 @@ use crate::{
 /// by the clock alone.
 const RECHECK: Duration = Duration::from_secs(30);
 
+/// How many sessions are asked about at the same time.
+const AT_ONCE: usize = 256;
+/// How long one round of asking takes at most.
+const ROUND: Duration = Duration::from_secs(2);
+
 /// One a process, cheap to clone, handed to every door.
 #[derive(Clone)]
 pub struct Gatekeeper(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) world: ArcSwap<World>,
-    pub(crate) audit: ArcSwap<Audit>,
-    pub(crate) quota: Arc<dyn QuotaBook>,
+    pub(crate) audit: Audit,
+    pub(crate) ledger: Ledger,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) registry: Registry,
@@ -60,8 +67,8 @@ impl Gatekeeper {
     pub fn new(world: World, audit: Audit, quota: Arc<dyn QuotaBook>) -> Self {
         Self(Arc::new(Inner {
             world: ArcSwap::from_pointee(world),
-            audit: ArcSwap::from_pointee(audit),
-            quota,
+            audit,
+            ledger: Ledger::new(quota),
             admission: Admission::new(),
             rates: Rates::default(),
             registry: Registry::default(),
@@ -77,9 +84,9 @@ impl Gatekeeper {
         self.0.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Puts a new audit log in place of the old one.
+    /// Puts the sinks of a new audit log in place of the old ones.
     pub fn swap_audit(&self, audit: Audit) {
-        self.0.audit.store(Arc::new(audit));
+        self.0.audit.become_like(audit);
     }
 
     /// The world that serves now.
@@ -99,13 +106,13 @@ impl Gatekeeper {
     /// # Errors
     /// In mode `required`, when no record could be written.
     pub fn record(&self, event: &Event) -> Result<(), AuditFault> {
-        self.0.audit.load().record(event)
+        self.0.audit.record(event)
     }
 
     /// Records that could not be written so far.
     #[must_use]
     pub fn audit_lost(&self) -> u64 {
-        self.0.audit.load().lost()
+        self.0.audit.lost()
     }
 
     /// At accept, before a byte is read: permits, then the gates, which judge the address alone. The
@@ -199,16 +206,29 @@ impl Gatekeeper {
     }
 
     /// Asks of every live session whether it still stands, and ends those that do not or that did
-    /// nothing for too long. To be called every second or two: a removed user is out within five.
+    /// nothing for too long. To be called every second or two: a removed user is out within five, and
+    /// does not wait for a method that hangs over somebody else.
     pub async fn sweep(&self) {
         let idle = self.world().limits().idle.0;
-        for live in self.0.registry.all() {
-            if live.idle_for() >= idle {
-                live.end("idle");
-            } else {
-                live.standing_within(RECHECK).await;
+        let (lazy, busy): (Vec<_>, Vec<_>) = self
+            .0
+            .registry
+            .all()
+            .into_iter()
+            .partition(|live| live.idle_for() >= idle);
+        lazy.iter().for_each(|live| live.end("idle"));
+        let round = async {
+            let mut asked = JoinSet::new();
+            for live in busy.into_iter().filter(|live| live.is_stale(RECHECK)) {
+                if asked.len() >= AT_ONCE {
+                    asked.join_next().await;
+                }
+                asked.spawn(async move { live.standing_within(RECHECK).await });
             }
-        }
+            while asked.join_next().await.is_some() {}
+        };
+        // Who was not answered for is asked about again in the next round.
+        let _ = tokio::time::timeout(ROUND, round).await;
     }
 
     /// A number that changes with every world and every change that a world was told to watch.

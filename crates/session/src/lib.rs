@@ -12,13 +12,19 @@
 //! the chain minted; permits are values that return when they are dropped.
 
 mod admission;
+mod allowance;
 pub mod audit;
+mod carried_through;
+mod changes;
 mod choke;
 mod connection;
 mod deed;
 mod digest;
 mod gatekeeper;
+mod ledger;
+mod listing;
 mod live;
+mod opening;
 mod options;
 mod pending;
 mod plan;
@@ -26,6 +32,8 @@ mod quota;
 mod rate;
 mod registry;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod upload;
 mod userfs;
@@ -33,6 +41,7 @@ mod world;
 
 pub use connection::{Connection, SignIn};
 pub use gatekeeper::{Gatekeeper, TurnedAway};
+pub use listing::Listing;
 pub use live::Session;
 pub use options::{
     AuditMode, AuditOptions, DigestKind, Effect, GroupOptions, LimitsOptions, MountLimits, MountOptions,
@@ -48,5 +57,5 @@ pub use quota::{MemoryQuota, QuotaBook};
 pub use registry::SessionInfo;
 pub use transfer::Download;
 pub use upload::Upload;
-pub use userfs::{Listing, UserFs};
+pub use userfs::UserFs;
 pub use world::{Changes, World};

@@ -12,13 +12,14 @@ use std::{
 use arc_swap::ArcSwap;
 use portreeve_auth::{Principal, Renewal};
 use portreeve_model::{Act, ConnectionId, Event, Origin, Outcome, SessionId, UserName};
-use portreeve_vfs::{Mounts, OpCx, Owner};
+use portreeve_vfs::{FsError, FsErrorKind, FsResult, Mounts, OpCx, Owner};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gatekeeper, Plan, SessionInfo, UserFs, admission::Permit, pending::Pending};
+use crate::{Gatekeeper, Plan, SessionInfo, UserFs, World, admission::Permit, pending::Pending};
 
 /// What a session sees now: replaced as a whole when its world or its standing changes.
 pub(crate) struct View {
+    world: Arc<World>,
     pub(crate) principal: Principal,
     pub(crate) plan: Plan,
     pub(crate) tree: Mounts,
@@ -48,7 +49,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Opens a session for a principal.
+    /// Opens a session for a principal whose sign-in began at `pulse`: what changed since then is asked
+    /// about at the first operation.
     ///
     /// # Errors
     /// Why it cannot be opened, for the log.
@@ -58,11 +60,12 @@ impl Live {
         origin: Origin,
         principal: Principal,
         permit: Permit<String>,
+        pulse: u64,
     ) -> Result<Arc<Self>, String> {
         let id = SessionId::fresh();
         let cx = OpCx::new(id, Owner(principal.key().into()), CancellationToken::new());
-        let pulse = gate.pulse();
-        let view = View::of(&gate, principal, &cx).await?;
+        let world = gate.world();
+        let view = View::of(world, principal, &cx).await?;
         Ok(Arc::new(Self {
             id,
             gate,
@@ -113,6 +116,15 @@ impl Live {
         self.cx.cancel.is_cancelled()
     }
 
+    /// What `wait` waits for, unless the session ends first.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub(crate) async fn unless_over(&self, wait: impl Future<Output = ()>) -> FsResult<()> {
+        let over = || FsError::new(FsErrorKind::Cancelled).context("the session is over");
+        self.cx.cancel.run_until_cancelled(wait).await.ok_or_else(over)
+    }
+
     /// Whether the session still stands: asked anew only when something changed.
     pub(crate) async fn standing(&self) -> bool {
         self.standing_within(Duration::MAX).await
@@ -142,7 +154,7 @@ impl Live {
         true
     }
 
-    fn is_stale(&self, age: Duration) -> bool {
+    pub(crate) fn is_stale(&self, age: Duration) -> bool {
         let since = self
             .age_ms()
             .saturating_sub(self.checked_at.load(Ordering::Acquire));
@@ -154,17 +166,22 @@ impl Live {
         let world = self.gate.world();
         let chain = world.chain(&self.origin.listener);
         let proof = match chain.standing(&old.principal).await {
+            // Somebody else's account changed: nothing here did.
+            Renewal::Valid if Arc::ptr_eq(&world, &old.world) => return Ok(()),
             Renewal::Valid => old.principal.proof(),
             Renewal::Changed(proof) => proof,
             Renewal::Gone(reason) => return Err(reason.0),
             Renewal::Unknown(fault) => {
                 tracing::warn!(session = %self.id, why = fault.0, "could not ask whether a session still stands");
-                return Ok(());
+                if Arc::ptr_eq(&world, &old.world) {
+                    return Ok(());
+                }
+                old.principal.proof()
             }
         };
         let principal = world.resolver().resolve(proof).map_err(|denial| denial.why)?;
-        self.view
-            .store(Arc::new(View::of(&self.gate, principal, &self.cx).await?));
+        let view = View::of(Arc::clone(&world), principal, &self.cx).await?;
+        self.view.store(Arc::new(view));
         Ok(())
     }
 
@@ -200,8 +217,7 @@ impl Live {
 
 impl View {
     /// Administrators have no groups, hence an empty tree.
-    async fn of(gate: &Gatekeeper, principal: Principal, cx: &OpCx) -> Result<Self, String> {
-        let world = gate.world();
+    async fn of(world: Arc<World>, principal: Principal, cx: &OpCx) -> Result<Self, String> {
         let plan = world
             .plan(principal.user(), principal.groups(), principal.claims())
             .map_err(|error| error.to_string())?;
@@ -210,6 +226,7 @@ impl View {
             .await
             .map_err(|error| format!("a mount cannot be opened: {error}"))?;
         Ok(Self {
+            world,
             principal,
             plan,
             tree,

@@ -5,15 +5,28 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use portreeve_model::{Door, Name, VPath};
-use portreeve_vfs::{Entry, FsResult, WriteFile};
+use portreeve_vfs::{Attrs, Entry, FsResult, WriteFile};
+
+use crate::allowance::Allowance;
 
 /// A write handle of this session, under the name that its commit will give.
 #[derive(Clone)]
 pub(crate) struct Open {
     id: u64,
     pub(crate) file: Arc<dyn WriteFile>,
+    pub(crate) allowance: Arc<Allowance>,
     /// Set when the path was removed while the handle was open: its commit makes nothing.
     pub(crate) removed: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Open {
+    /// Sets size at once, mode and times at commit.
+    pub(crate) async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
+        if let Some(size) = attrs.size {
+            self.allowance.cover(size).await?;
+        }
+        self.file.set_attrs(attrs).await
+    }
 }
 
 /// The open write handles of one session by path; of several on one path the latest is seen.
@@ -30,6 +43,19 @@ struct State {
     by_path: HashMap<VPath, Vec<Open>>,
 }
 
+impl State {
+    fn take(&mut self, id: u64) -> Option<Open> {
+        let mut found = None;
+        self.by_path.retain(|_, opens| {
+            if let Some(at) = opens.iter().position(|open| open.id == id) {
+                found = Some(opens.remove(at));
+            }
+            !opens.is_empty()
+        });
+        found
+    }
+}
+
 impl Pending {
     pub(crate) fn of(door: Door) -> Self {
         let shown = match door {
@@ -43,12 +69,13 @@ impl Pending {
     }
 
     /// Enters a handle and answers its ticket.
-    pub(crate) fn enter(&self, path: VPath, file: Arc<dyn WriteFile>) -> Open {
+    pub(crate) fn enter(&self, path: VPath, file: Arc<dyn WriteFile>, allowance: Allowance) -> Open {
         let mut state = self.open.lock();
         state.next += 1;
         let open = Open {
             id: state.next,
             file,
+            allowance: Arc::new(allowance),
             removed: Arc::default(),
         };
         if self.shown {
@@ -59,10 +86,7 @@ impl Pending {
 
     /// Takes a handle out, wherever a rename has put it.
     pub(crate) fn leave(&self, ticket: &Open) {
-        self.open.lock().by_path.retain(|_, opens| {
-            opens.retain(|open| open.id != ticket.id);
-            !opens.is_empty()
-        });
+        self.open.lock().take(ticket.id);
     }
 
     /// Where a handle stands now.
@@ -81,11 +105,27 @@ impl Pending {
         state.by_path.get(path).and_then(|opens| opens.last()).cloned()
     }
 
-    /// Gives the handles of `from` the path `to`.
-    pub(crate) fn moved(&self, from: &VPath, to: VPath) {
+    /// Gives a handle the path `to`.
+    pub(crate) fn moved(&self, ticket: &Open, to: VPath) {
         let mut state = self.open.lock();
-        if let Some(opens) = state.by_path.remove(from) {
-            state.by_path.entry(to).or_default().extend(opens);
+        let was_there = state.take(ticket.id);
+        state.by_path.entry(to).or_default().extend(was_there);
+    }
+
+    /// A directory was renamed: the handles below it go with it.
+    pub(crate) fn moved_below(&self, from: &VPath, to: &VPath) {
+        let mut state = self.open.lock();
+        let below: Vec<VPath> = state
+            .by_path
+            .keys()
+            .filter(|path| path.starts_with(from))
+            .cloned()
+            .collect();
+        for old in below {
+            let new = old.strip_prefix(from).and_then(|within| to.append(&within).ok());
+            if let (Some(new), Some(opens)) = (new, state.by_path.remove(&old)) {
+                state.by_path.entry(new).or_default().extend(opens);
+            }
         }
     }
 

@@ -148,6 +148,19 @@ pub struct Plan {
     grants: Vec<Grant>,
 }
 
+/// Hides from a listing what the rules hide from a look-up: names on which neither List nor Read is
+/// allowed. Without rules there are none.
+pub(crate) struct Filter(Option<(Plan, VPath)>);
+
+impl Filter {
+    pub(crate) fn shows(&self, name: &Name) -> bool {
+        let Some((plan, dir)) = &self.0 else { return true };
+        dir.join(name).is_ok_and(|path| {
+            plan.allows(&path, Verb::List) || plan.allows(&path, Verb::Read) || plan.leads_to_mount(&path)
+        })
+    }
+}
+
 /// How one verb stands on one path, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
@@ -240,6 +253,21 @@ impl Plan {
             Some((grant, within)) => rules::decide(&grant.rules, grant.verbs, &within, verb).0,
             None => false,
         }
+    }
+
+    /// Whether a rule speaks of something below the directory `from` and keeps it from becoming `to`:
+    /// there the rule would no longer hold, or it forbids the renaming itself.
+    pub(crate) fn bars_move(&self, from: &VPath, to: &VPath) -> bool {
+        let (Some((grant, old)), Some((_, new))) = (self.grant(from), self.grant(to)) else {
+            return false;
+        };
+        grant.rules.iter().any(|rule| rule.bars_move(&old, &new))
+    }
+
+    /// Which entries of `dir` a listing shows.
+    pub(crate) fn filter(&self, dir: &VPath) -> Filter {
+        let ruled = self.grant(dir).is_some_and(|(grant, _)| !grant.rules.is_empty());
+        Filter(ruled.then(|| (self.clone(), dir.clone())))
     }
 
     /// How every verb stands on `path`, and why: for `explain access`.

@@ -1,7 +1,7 @@
 //! Path rules: exceptions to a mount's verbs.
 
 use globset::{GlobBuilder, GlobMatcher};
-use portreeve_model::{VPath, Verb, VerbSet};
+use portreeve_model::{Name, VPath, Verb, VerbSet};
 
 use crate::{Effect, RuleOptions, VerbWords};
 
@@ -10,8 +10,21 @@ use crate::{Effect, RuleOptions, VerbWords};
 pub(crate) struct Rule {
     text: String,
     matcher: GlobMatcher,
+    reach: Reach,
     effect: Effect,
     verbs: VerbSet,
+}
+
+/// Where below a directory a pattern may match.
+#[derive(Debug, Clone)]
+enum Reach {
+    /// Below every directory alike: `/**/NAME` looks at the last component alone.
+    Alike,
+    /// Below any directory, for all that can be told.
+    Anywhere,
+    /// Below directories whose components match these, from the root on; the pattern has no more
+    /// components, unless it is open.
+    Below { heads: Vec<GlobMatcher>, open: bool },
 }
 
 /// Reads the words of `verbs`.
@@ -50,9 +63,28 @@ impl Rule {
         Ok(Self {
             text: format!("{word} {:?}", options.pattern),
             matcher,
+            reach: Reach::of(&options.pattern),
             effect,
             verbs,
         })
+    }
+
+    /// Whether a directory must not be moved from `from` to `to` for this rule's sake. It may be where
+    /// the rule says the same of everything below on both sides and does not forbid the renaming.
+    pub(crate) fn bars_move(&self, from: &VPath, to: &VPath) -> bool {
+        let (left, entered) = (self.reach.below(from), self.reach.below(to));
+        let holds_on = matches!(self.reach, Reach::Alike) || self.covers(from) && self.covers(to);
+        match self.effect {
+            Effect::Deny if self.verbs.has(Verb::Rename) => left || entered,
+            Effect::Deny => left && !holds_on,
+            Effect::Allow => entered && !holds_on,
+        }
+    }
+
+    /// Whether it speaks of everything below `dir`: then of a name that nobody has.
+    fn covers(&self, dir: &VPath) -> bool {
+        let nobodys = Name::new(&b"\x01portreeve\x01"[..]).and_then(|name| dir.join(&name));
+        self.text.ends_with("/**\"") && nobodys.is_ok_and(|path| self.matcher.is_match(as_path(&path)))
     }
 
     fn speaks_of(&self, path: &VPath, verb: Verb) -> bool {
@@ -60,10 +92,47 @@ impl Rule {
     }
 }
 
+impl Reach {
+    fn of(pattern: &str) -> Self {
+        let glob = |part: &str| GlobBuilder::new(part).backslash_escape(true).build().ok();
+        let parts = pattern.split('/').filter(|part| !part.is_empty());
+        let heads: Option<Vec<_>> = parts
+            .clone()
+            .take_while(|part| !part.contains("**"))
+            .map(|part| glob(part).map(|glob| glob.compile_matcher()))
+            .collect();
+        if pattern.contains('{') {
+            return Self::Anywhere;
+        }
+        match pattern.strip_prefix("/**/") {
+            Some(name) if !name.contains('/') && !name.contains("**") => return Self::Alike,
+            _ => {}
+        }
+        let open = pattern.contains("**");
+        heads.map_or(Self::Anywhere, |heads| Self::Below { heads, open })
+    }
+
+    /// Whether the pattern may match something below `dir`.
+    fn below(&self, dir: &VPath) -> bool {
+        let Self::Below { heads, open } = self else {
+            return true;
+        };
+        let fits = dir
+            .components()
+            .zip(heads)
+            .all(|(part, head)| head.is_match(bytes_as_path(part)));
+        fits && (*open || dir.depth() < heads.len())
+    }
+}
+
 /// The bytes of a path as the glob library wants them: on Unix any bytes are a path.
 fn as_path(path: &VPath) -> &std::path::Path {
+    bytes_as_path(path.as_bytes())
+}
+
+fn bytes_as_path(bytes: &[u8]) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))
+    std::path::Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
 /// Whether `verb` is allowed on `path` (as seen from the mount), and the rule that decided, where

@@ -57,7 +57,7 @@ impl Download {
             return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
         }
         if let Some(rate) = &self.rate {
-            rate.pass(len).await;
+            self.live.unless_over(rate.pass(len)).await?;
         }
         let before = into.len();
         let filled = self

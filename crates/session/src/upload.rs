@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use portreeve_model::{Act, Transfer, VPath};
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult};
 
-use crate::{choke, digest::Digest, live::Live, pending::Open, quota::Quota, rate::Bucket};
-
-/// How much quota is taken at a time when the size was not announced.
-const QUOTA_STEP: u64 = 1 << 20;
+use crate::{
+    carried_through::carried_through, choke, digest::Digest, live::Live, pending::Open, rate::Bucket,
+};
 
 /// A file open for writing. It ends by one of [`Upload::commit`], [`Upload::keep`] and
-/// [`Upload::discard`], with one event; dropped without an end it is kept, in the background.
+/// [`Upload::discard`], with one event; dropped without an end it is kept, in the background. An end
+/// that was begun is gone through with, even if its caller gives up waiting.
 ///
 /// Errors stick (rule V4): after a failed write every later write, sync and commit fails.
 pub struct Upload(Arc<Body>);
@@ -31,21 +31,10 @@ struct Body {
     open: Open,
     rate: Option<Arc<Bucket>>,
     digest: Option<Digest>,
-    quota: Option<Account>,
-    max_size: Option<u64>,
     began: Instant,
     bytes: AtomicU64,
     failed: Mutex<Option<FsError>>,
     ended: AtomicBool,
-}
-
-/// What this upload has taken of its quota.
-pub(crate) struct Account {
-    pub(crate) quota: Quota,
-    /// Bytes of the visible file that a commit replaces.
-    pub(crate) replaces: u64,
-    /// Bytes taken, those included that were counted before (a partial, a file that is changed).
-    pub(crate) taken: tokio::sync::Mutex<u64>,
 }
 
 /// The parts that the choke point puts together.
@@ -55,8 +44,6 @@ pub(crate) struct Parts {
     pub(crate) open: Open,
     pub(crate) rate: Option<Arc<Bucket>>,
     pub(crate) digest: Option<Digest>,
-    pub(crate) quota: Option<Account>,
-    pub(crate) max_size: Option<u64>,
     pub(crate) began: Instant,
 }
 
@@ -75,8 +62,6 @@ impl Upload {
             open,
             rate,
             digest,
-            quota,
-            max_size,
             began,
         } = parts;
         Self(Arc::new(Body {
@@ -85,8 +70,6 @@ impl Upload {
             open,
             rate,
             digest,
-            quota,
-            max_size,
             began,
             bytes: AtomicU64::new(0),
             failed: Mutex::new(None),
@@ -155,10 +138,7 @@ impl Upload {
     /// What the storage says.
     pub async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
         self.0.alive()?;
-        if let Some(size) = attrs.size {
-            self.0.begin(size, 0).await?;
-        }
-        self.0.open.file.set_attrs(attrs).await
+        self.0.open.set_attrs(attrs).await
     }
 
     /// Makes what was written durable, still under its temp name.
@@ -176,36 +156,24 @@ impl Upload {
     /// A former write's error, or what the storage says: then what was written is kept as a partial
     /// (thrown away where the storage is full, which keeping it would prolong).
     pub async fn commit(&self) -> FsResult<Entry> {
-        let this = &self.0;
-        if this.ended.swap(true, Ordering::AcqRel) {
-            return Err(FsError::new(FsErrorKind::Conflict).context("the upload has ended already"));
+        if self.0.ended.swap(true, Ordering::AcqRel) {
+            return Err(ended());
         }
-        if let Err(error) = this.alive() {
-            this.give_up(error.clone()).await;
-            return Err(error);
-        }
-        match this.open.file.commit().await {
-            Ok(entry) => {
-                this.settle(entry.size.unwrap_or(0)).await;
-                this.finish(entry.size, None, &Ok(()))?;
-                Ok(entry)
-            }
-            Err(error) => {
-                this.give_up(error.clone()).await;
-                Err(error)
-            }
-        }
+        let body = Arc::clone(&self.0);
+        carried_through(Box::pin(async move { body.commit().await })).await
     }
 
-    /// Ends it unfinished, keeps what was written for a resume, and answers its length.
+    /// Ends it unfinished, keeps what was written for a resume, and answers its length; 0 where it has
+    /// ended already.
     ///
     /// # Errors
-    /// What the storage says.
+    /// None so far: what could not be kept is logged, and 0.
     pub async fn keep(&self, why: FsError) -> FsResult<u64> {
         if self.0.ended.swap(true, Ordering::AcqRel) {
             return Ok(0);
         }
-        Ok(self.0.give_up(why).await)
+        let body = Arc::clone(&self.0);
+        Ok(carried_through(Box::pin(async move { body.give_up(why).await })).await)
     }
 
     /// Ends it and throws away what was written.
@@ -216,11 +184,8 @@ impl Upload {
         if self.0.ended.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        let thrown = self.0.open.file.discard().await;
-        self.0.settle_unwritten().await;
-        let gone = FsError::new(FsErrorKind::Cancelled).context("the upload was abandoned");
-        self.0.finish(None, None, &Err(gone))?;
-        thrown
+        let body = Arc::clone(&self.0);
+        carried_through(Box::pin(async move { body.discard().await })).await
     }
 }
 
@@ -232,8 +197,16 @@ impl Body {
             .unwrap_or_else(|| self.path.clone())
     }
 
-    /// Whether anything more may be done: the session is on, the path was not removed, no write failed.
+    /// Whether anything more may be done: it has not ended, the session is on, the path was not
+    /// removed, no write failed.
     fn alive(&self) -> FsResult<()> {
+        if self.ended.load(Ordering::Acquire) {
+            return Err(ended());
+        }
+        self.unharmed()
+    }
+
+    fn unharmed(&self) -> FsResult<()> {
         if self.live.is_over() {
             return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
         }
@@ -248,29 +221,15 @@ impl Body {
     /// Before bytes are written up to `end`: limits, quota, rate.
     async fn begin(&self, end: u64, len: u64) -> FsResult<()> {
         self.alive()?;
-        if let Some(max) = self.max_size.filter(|max| end > *max) {
-            let large = FsError::new(FsErrorKind::TooLarge).context(format!(
-                "the file is too large: at most {max} bytes are allowed here"
-            ));
-            return self.stick(Err(large));
-        }
-        if let Some(account) = &self.quota {
-            let mut taken = account.taken.lock().await;
-            if end > *taken {
-                // A step at a time; where the step no longer fits, exactly what is needed.
-                let exact = end - *taken;
-                let step = exact.max(QUOTA_STEP);
-                let got = match account.quota.reserve(step).await {
-                    Ok(()) => step,
-                    Err(_) => self.stick(account.quota.reserve(exact).await.map(|()| exact))?,
-                };
-                *taken += got;
+        self.stick(self.open.allowance.cover(end).await)?;
+        match &self.rate {
+            Some(rate) => {
+                self.live
+                    .unless_over(rate.pass(usize::try_from(len).unwrap_or(usize::MAX)))
+                    .await
             }
+            None => Ok(()),
         }
-        if let Some(rate) = &self.rate {
-            rate.pass(usize::try_from(len).unwrap_or(usize::MAX)).await;
-        }
-        Ok(())
     }
 
     fn stick<T>(&self, result: FsResult<T>) -> FsResult<T> {
@@ -292,52 +251,85 @@ impl Body {
         self.live.touch();
     }
 
+    async fn commit(&self) -> FsResult<Entry> {
+        let committed = match self.unharmed() {
+            Ok(()) => self.commit_settled().await,
+            Err(error) => Err(error),
+        };
+        match committed {
+            Ok(entry) => {
+                self.finish(entry.size, None, &Ok(()))?;
+                Ok(entry)
+            }
+            Err(error) => {
+                self.give_up(error.clone()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// With a quota: what the commit replaces is looked up when nobody else can change it, and what
+    /// came about without a write (a size that was set) is covered, or nothing becomes visible.
+    async fn commit_settled(&self) -> FsResult<Entry> {
+        let Some(share) = &self.open.allowance.share else {
+            return self.open.file.commit().await;
+        };
+        let path = self.path();
+        let _turn = share.turn(&path).await;
+        share
+            .cover_exactly(self.open.file.entry().await?.size.unwrap_or(0))
+            .await?;
+        let before = choke::visible(&self.live, &path).await;
+        let entry = self.open.file.commit().await?;
+        let replaced = before.filter(Entry::is_file).and_then(|entry| entry.size);
+        share.settle(entry.size, replaced.unwrap_or(0)).await;
+        Ok(entry)
+    }
+
     /// Keeps what there is, or throws it away where keeping would do harm; records; answers what is kept.
     async fn give_up(&self, why: FsError) -> u64 {
-        let removed = self.open.removed.load(Ordering::Acquire);
-        let hopeless = matches!(
-            why.kind(),
-            FsErrorKind::NoSpace | FsErrorKind::Quota | FsErrorKind::TooLarge | FsErrorKind::Exists
-        );
-        let kept = if removed {
-            Ok(0)
-        } else if hopeless {
-            self.open.file.discard().await.map(|()| 0)
-        } else {
-            self.open.file.keep().await
-        };
-        let kept = kept.unwrap_or_else(|error| {
+        let kept = self.keep_or_discard(&why).await.unwrap_or_else(|error| {
             tracing::warn!(path = %self.path, %error, "an unfinished upload could not be kept");
             0
         });
-        match kept {
-            0 => self.settle_unwritten().await,
-            kept => self.settle_kept(kept).await,
+        if let Some(share) = &self.open.allowance.share {
+            share.settle_kept(&self.path(), kept).await;
         }
+        // The upload failed already: that its record is lost as well is counted.
         let _ = self.finish(None, Some(kept).filter(|kept| *kept > 0), &Err(why));
         kept
     }
 
-    /// The file became visible with `size` bytes: what was taken beyond it, and what it replaced, comes back.
-    async fn settle(&self, size: u64) {
-        if let Some(account) = &self.quota {
-            let taken = *account.taken.lock().await;
-            account
-                .quota
-                .release(taken.saturating_sub(size) + account.replaces)
-                .await;
+    async fn keep_or_discard(&self, why: &FsError) -> FsResult<u64> {
+        if self.open.removed.load(Ordering::Acquire) {
+            return Ok(0);
         }
+        let file = &self.open.file;
+        let hopeless = matches!(
+            why.kind(),
+            FsErrorKind::NoSpace | FsErrorKind::Quota | FsErrorKind::TooLarge | FsErrorKind::Exists
+        );
+        let covered = match (&self.open.allowance.share, hopeless) {
+            (Some(_), false) => {
+                let size = file.entry().await?.size.unwrap_or(0);
+                self.open.allowance.cover(size).await.is_ok()
+            }
+            _ => true,
+        };
+        if hopeless || !covered {
+            return file.discard().await.map(|()| 0);
+        }
+        file.keep().await
     }
 
-    async fn settle_kept(&self, kept: u64) {
-        if let Some(account) = &self.quota {
-            let taken = *account.taken.lock().await;
-            account.quota.release(taken.saturating_sub(kept)).await;
+    async fn discard(&self) -> FsResult<()> {
+        let thrown = self.open.file.discard().await;
+        if let Some(share) = &self.open.allowance.share {
+            share.settle_kept(&self.path(), 0).await;
         }
-    }
-
-    async fn settle_unwritten(&self) {
-        self.settle_kept(0).await;
+        let gone = FsError::new(FsErrorKind::Cancelled).context("the upload was abandoned");
+        self.finish(None, None, &Err(gone))?;
+        thrown
     }
 
     fn finish(&self, size: Option<u64>, kept: Option<u64>, result: &FsResult<()>) -> FsResult<()> {
@@ -381,6 +373,10 @@ impl Drop for Upload {
             }
         }
     }
+}
+
+fn ended() -> FsError {
+    FsError::new(FsErrorKind::Conflict).context("the upload has ended already")
 }
 
 fn total(data: &[Bytes]) -> FsResult<u64> {

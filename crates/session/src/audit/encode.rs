@@ -5,6 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use portreeve_model::{Act, Event, Outcome, TrailStep, Transfer, VPath};
 use serde_json::{Map, Value, json};
 
+/// Free text is cut here, so that one record stays one datagram and a page of the log readable: a
+/// directory may know hundreds of groups of one person.
+const TEXT: usize = 1024;
+
 /// The event as a JSON object in one line.
 pub(super) fn line(event: &Event) -> String {
     let mut map = Map::new();
@@ -16,7 +20,7 @@ pub(super) fn line(event: &Event) -> String {
         Outcome::Failed(why) => ("failed", Some(why)),
     };
     map.insert("outcome".into(), outcome.into());
-    put(&mut map, "why", why.map(|why| why.as_str().into()));
+    put(&mut map, "why", why.map(|why| cut(why).into()));
     put(&mut map, "user", event.user.as_deref().map(Value::from));
     if let Some(origin) = &event.origin {
         map.insert("door".into(), origin.door.name().into());
@@ -64,7 +68,7 @@ fn act(map: &mut Map<String, Value>, act: &Act) {
             map.insert("target".into(), String::from_utf8_lossy(target).into());
         }
         Act::Reload { generation } => put(map, "generation", Some((*generation).into())),
-        Act::Admin { change } => put(map, "change", Some(change.as_str().into())),
+        Act::Admin { change } => put(map, "change", Some(cut(change).into())),
     }
 }
 
@@ -87,11 +91,19 @@ fn named(map: &mut Map<String, Value>, key: &str, path: &VPath) {
     };
 }
 
+fn cut(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.len() <= TEXT {
+        return text.into();
+    }
+    let head = text.get(..text.floor_char_boundary(TEXT)).unwrap_or_default();
+    format!("{head}… ({} bytes)", text.len()).into()
+}
+
 fn step(step: &TrailStep) -> Value {
     if step.why.is_empty() {
         return json!({ "step": step.step, "verdict": step.verdict });
     }
-    json!({ "step": step.step, "verdict": step.verdict, "why": step.why })
+    json!({ "step": step.step, "verdict": step.verdict, "why": cut(&step.why) })
 }
 
 /// RFC 3339 in UTC with milliseconds.

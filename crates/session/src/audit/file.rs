@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// What `prev` says in the very first record.
@@ -18,7 +19,15 @@ pub(super) struct File {
     prev: String,
     rotate_at: u64,
     keep: u32,
+    /// When somebody last looked whether the file is still the one of that name.
+    looked: Instant,
+    /// A rotation that failed is not tried again before.
+    rotate_after: Instant,
 }
+
+/// How often to look whether the file was moved, and to try a rotation again that failed.
+const LOOK: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// The hash that binds the next line to `line`.
 pub(super) fn bind(line: &[u8]) -> String {
@@ -47,6 +56,8 @@ impl File {
             prev,
             rotate_at,
             keep,
+            looked: Instant::now(),
+            rotate_after: Instant::now(),
         };
         if last.is_some_and(|(_, whole)| !whole) {
             // The process died within a write: end the torn line, so that it stays one line.
@@ -79,6 +90,7 @@ impl File {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.file = fs::OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
@@ -96,15 +108,57 @@ impl File {
     }
 }
 
-impl super::Sink for File {
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        if self.len >= self.rotate_at {
+impl File {
+    /// Before a record: the right file, and the right line to bind to.
+    fn settle(&mut self) -> io::Result<()> {
+        // logrotate, or an administrator, may have moved the file away.
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
             if self.moved() {
                 self.reopen()?;
-            } else {
-                self.rotate()?;
             }
         }
+        self.catch_up()?;
+        if self.len >= self.rotate_at && Instant::now() >= self.rotate_after {
+            let done = if self.moved() {
+                self.reopen()
+            } else {
+                self.rotate()
+            };
+            if let Err(error) = done {
+                // A directory that forbids renaming is no reason to lose records.
+                self.rotate_after = Instant::now() + RETRY;
+                tracing::error!(path = %self.path.display(), %error, "the audit file cannot be rotated");
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn look_now(&mut self) {
+        self.looked = Instant::now().checked_sub(LOOK).unwrap_or(self.looked);
+    }
+
+    /// Somebody else has written: a command line beside the server. Their last line is the one before.
+    fn catch_up(&mut self) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        if len == self.len {
+            return Ok(());
+        }
+        if let Some((line, whole)) = last_line(&mut self.file, len)? {
+            self.prev = bind(&line);
+            if !whole {
+                self.file.write_all(b"\n")?;
+            }
+        }
+        self.len = self.file.metadata()?.len();
+        Ok(())
+    }
+}
+
+impl super::Sink for File {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        self.settle()?;
         let bound = format!(
             "{{\"prev\":\"{}\",{}\n",
             self.prev,
@@ -114,9 +168,6 @@ impl super::Sink for File {
         if let Err(error) = self.file.write_all(bytes) {
             // A part may have been written (disk full): take it back, so that no torn line stays.
             let _ = self.file.set_len(self.len);
-            if self.moved() {
-                self.reopen()?;
-            }
             return Err(error);
         }
         self.len += bytes.len() as u64;

@@ -17,7 +17,7 @@ use std::{
 use parking_lot::Mutex;
 use portreeve_model::Event;
 
-pub use verify::{Finding, verify};
+pub use verify::{Finding, Verified, verify};
 
 use crate::{AuditMode, AuditOptions, SinkOptions};
 
@@ -38,12 +38,17 @@ impl fmt::Display for AuditFault {
 
 impl std::error::Error for AuditFault {}
 
-/// The audit log.
+/// The audit log. One for the life of the process: a reload puts other sinks into it, so that no two
+/// logs ever write one file.
 pub struct Audit {
+    state: Mutex<State>,
+    lost: AtomicU64,
+}
+
+struct State {
     mode: AuditMode,
     digest: Option<crate::DigestKind>,
-    sinks: Mutex<Vec<Named>>,
-    lost: AtomicU64,
+    sinks: Vec<Named>,
 }
 
 struct Named {
@@ -86,29 +91,31 @@ impl Audit {
                 broken: false,
             });
         }
-        Ok(Self {
-            mode: options.mode,
-            digest: options.digest,
-            sinks: Mutex::new(sinks),
+        Ok(Self::with(options.mode, options.digest, sinks))
+    }
+
+    const fn with(mode: AuditMode, digest: Option<crate::DigestKind>, sinks: Vec<Named>) -> Self {
+        Self {
+            state: Mutex::new(State { mode, digest, sinks }),
             lost: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Goes on as `next` was opened, between two records.
+    pub(crate) fn become_like(&self, next: Self) {
+        *self.state.lock() = next.state.into_inner();
     }
 
     /// A log that goes nowhere: for tests.
     #[must_use]
     pub fn nowhere() -> Self {
-        Self {
-            mode: AuditMode::BestEffort,
-            digest: None,
-            sinks: Mutex::default(),
-            lost: AtomicU64::new(0),
-        }
+        Self::with(AuditMode::BestEffort, None, Vec::new())
     }
 
     /// The digest that transfers carry, where one is asked for.
     #[must_use]
-    pub const fn digest(&self) -> Option<crate::DigestKind> {
-        self.digest
+    pub fn digest(&self) -> Option<crate::DigestKind> {
+        self.state.lock().digest
     }
 
     /// Records that could not be written to some sink so far.
@@ -125,7 +132,8 @@ impl Audit {
         metrics::counter!("portreeve_events_total", "act" => event.act.name()).increment(1);
         let line = encode::line(event);
         let mut fault = None;
-        for named in self.sinks.lock().iter_mut() {
+        let mut state = self.state.lock();
+        for named in &mut state.sinks {
             let Err(error) = named.sink.write(&line) else {
                 named.broken = false;
                 continue;
@@ -138,16 +146,20 @@ impl Audit {
             named.broken = true;
             fault.get_or_insert_with(|| AuditFault(format!("the audit sink {}: {error}", named.name)));
         }
-        match (self.mode, fault) {
+        match (state.mode, fault) {
             (AuditMode::Required, Some(fault)) => Err(fault),
             _ => Ok(()),
         }
     }
 
-    /// Whether an operation may begin: in mode `required` not while a sink is broken, unless it takes
-    /// `event` now (a sink heals by being written to).
+    /// Whether an operation may begin: in mode `required` not while a sink is broken. A sink heals by
+    /// being written to.
     #[must_use]
     pub fn healthy(&self) -> bool {
-        self.mode == AuditMode::BestEffort || !self.sinks.lock().iter().any(|named| named.broken)
+        let state = self.state.lock();
+        state.mode == AuditMode::BestEffort || !state.sinks.iter().any(|named| named.broken)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::file::{GENESIS, bind};
+use super::file::bind;
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,29 +15,49 @@ pub struct Finding {
     pub line: u64,
     /// What is wrong, in plain words.
     pub what: String,
+    /// Whether records were changed or are missing. A torn line, which a server leaves that dies while
+    /// it writes, is told but breaks nothing.
+    pub broken: bool,
+}
+
+/// What an audit file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Whole records.
+    pub records: u64,
+    /// Lines that do not fit.
+    pub findings: Vec<Finding>,
+    /// The last line: what the next file of the chain continues.
+    pub last: Option<Vec<u8>>,
 }
 
 /// Reads an audit file and answers how many records it holds, and every line that does not fit. The
-/// first line may continue a rotated file: `after` is that file's last line, where it is known.
+/// first line may continue a rotated file: `after` is that file's last line, where it is known; without
+/// it the first line is believed.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<(u64, Vec<Finding>)> {
+pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<Verified> {
     let mut reader = BufReader::new(File::open(path)?);
     let (mut findings, mut count, mut number) = (Vec::new(), 0, 0);
     let mut expected = after.map(bind);
-    let mut line = Vec::new();
+    let (mut line, mut line_before) = (Vec::new(), None);
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line)? == 0 {
-            return Ok((count, findings));
+            return Ok(Verified {
+                records: count,
+                findings,
+                last: line_before,
+            });
         }
         number += 1;
         let whole = line.last() == Some(&b'\n');
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        let finding = |what: &str| Finding {
+        let finding = |what: &str, broken| Finding {
             line: number,
             what: what.to_owned(),
+            broken,
         };
         let record: Option<serde_json::Value> = serde_json::from_slice(text).ok();
         match record
@@ -47,22 +67,23 @@ pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<(u64, Vec<Finding
         {
             None if whole => findings.push(finding(
                 "torn: it is no whole record (the server died while writing it)",
+                false,
             )),
             None => findings.push(finding(
                 "torn: it has no end (the server died while writing it, or writes it now)",
+                false,
             )),
             Some(prev) => {
                 count += 1;
-                match &expected {
-                    Some(expected) if prev != expected => {
-                        findings.push(finding("broken: it does not follow the line before it: one of the two was changed, or lines are missing between them"));
-                    }
-                    None if number == 1 && prev != GENESIS && after.is_none() => {}
-                    _ => {}
+                if expected.as_ref().is_some_and(|expected| prev != expected) {
+                    let what = "broken: it does not follow the line before it: one of the two was changed, or \
+                                lines are missing between them";
+                    findings.push(finding(what, true));
                 }
             }
         }
         expected = Some(bind(text));
+        line_before = Some(text.to_vec());
     }
 }
 
@@ -72,6 +93,20 @@ mod tests {
 
     use super::*;
     use crate::audit::{Sink, file};
+
+    fn checked(path: &Path) -> (u64, Vec<Finding>) {
+        let verified = verify(path, None).unwrap();
+        (verified.records, verified.findings)
+    }
+
+    fn lines(path: &Path) -> Vec<u64> {
+        checked(path)
+            .1
+            .iter()
+            .filter(|finding| finding.broken)
+            .map(|finding| finding.line)
+            .collect()
+    }
 
     fn write(path: &Path, lines: &[&str]) {
         let mut sink = file::File::open(path, 1 << 20, 3).unwrap();
@@ -86,19 +121,11 @@ mod tests {
         let path = dir.path().join("audit.jsonl");
         write(&path, &["{\"a\":1}", "{\"a\":2}"]);
         write(&path, &["{\"a\":3}", "{\"a\":4}"]);
-        assert_eq!(verify(&path, None).unwrap(), (4, vec![]));
+        assert_eq!(checked(&path), (4, vec![]));
 
         let good = fs::read_to_string(&path).unwrap();
         fs::write(&path, good.replace("\"a\":2", "\"a\":9")).unwrap();
-        assert_eq!(
-            verify(&path, None)
-                .unwrap()
-                .1
-                .iter()
-                .map(|f| f.line)
-                .collect::<Vec<_>>(),
-            [3]
-        );
+        assert_eq!(lines(&path), [3]);
 
         let without: String = good
             .lines()
@@ -107,19 +134,11 @@ mod tests {
             .map(|(_, l)| format!("{l}\n"))
             .collect();
         fs::write(&path, without).unwrap();
-        assert_eq!(
-            verify(&path, None)
-                .unwrap()
-                .1
-                .iter()
-                .map(|f| f.line)
-                .collect::<Vec<_>>(),
-            [2]
-        );
+        assert_eq!(lines(&path), [2]);
 
         fs::write(&path, &good.as_bytes()[..good.len() - 5]).unwrap();
         write(&path, &["{\"a\":5}"]);
-        let (count, findings) = verify(&path, None).unwrap();
+        let (count, findings) = checked(&path);
         assert_eq!((count, findings.len()), (4, 1));
         assert!(findings[0].what.starts_with("torn"), "{findings:?}");
     }
@@ -135,7 +154,7 @@ mod tests {
         drop(sink);
         let older = fs::read(path.with_extension("jsonl.1")).unwrap();
         let last = older.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
-        assert_eq!(verify(&path, Some(last)).unwrap().1, vec![]);
+        assert_eq!(verify(&path, Some(last)).unwrap().findings, vec![]);
         assert!(path.with_extension("jsonl.2").exists() && !path.with_extension("jsonl.3").exists());
     }
 }

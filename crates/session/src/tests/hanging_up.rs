@@ -1,0 +1,112 @@
+//! A client that hangs up in mid-act, and the door that drops the operation with it.
+
+use std::{future::Future, pin::pin, task::Poll};
+
+use portreeve_vfs::{FileSystem as _, Links, OpCx, Owner, Rename, WriteMode};
+use tokio_util::sync::CancellationToken;
+
+use super::{storage::Slow, *};
+
+/// Polls once, then gives up.
+async fn begin_and_drop<T>(act: impl Future<Output = T>) {
+    let mut act = pin!(act);
+    std::future::poll_fn(|cx| {
+        assert!(
+            act.as_mut().poll(cx).is_pending(),
+            "it ended before it could be dropped"
+        );
+        Poll::Ready(())
+    })
+    .await;
+}
+
+fn bob() -> OpCx {
+    let id = portreeve_model::SessionId::fresh();
+    OpCx::new(id, Owner("bob".into()), CancellationToken::new())
+}
+
+#[tokio::test]
+async fn a_commit_that_was_begun_is_recorded_as_it_ended() {
+    let (slow, memory, answers) = Slow::new();
+    let rig = Rig::new(slow, &Terms::default());
+    let session = rig.session().await;
+    let upload = session
+        .fs()
+        .upload(&p("/a"), how(WriteMode::Replace))
+        .await
+        .unwrap();
+    upload.write(0, zeros(10)).await.unwrap();
+    begin_and_drop(upload.commit()).await;
+    drop(upload);
+    answers.add_permits(1);
+    until(async || !rig.outcomes("upload").is_empty()).await;
+    assert!(memory.stat(&bob(), &p("/a"), Links::Keep).await.is_ok());
+    assert_eq!(rig.outcomes("upload"), ["ok"]);
+    let info = rig.gate.sessions().remove(0);
+    assert_eq!((info.transfers, info.bytes_written), (0, 10));
+    assert!(session.fs().live().pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_rename_that_was_begun_is_recorded_as_it_ended() {
+    let (slow, memory, answers) = Slow::new();
+    memory.plant(&p("/a"), b"x").unwrap();
+    let rig = Rig::new(slow, &Terms::default());
+    let session = rig.session().await;
+    begin_and_drop(session.fs().rename(&p("/a"), &p("/b"), Rename::NoReplace)).await;
+    answers.add_permits(1);
+    until(async || !rig.outcomes("rename").is_empty()).await;
+    assert_eq!(rig.outcomes("rename"), ["ok"]);
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
+    let rig = Rig::plain();
+    rig.keeper.turns.forget_permits(1000);
+    let mut connection = rig.knock().await;
+    begin_and_drop(try_sign_in(&mut connection, "wrong")).await;
+    drop(connection);
+    assert_eq!(
+        rig.gate.connections(),
+        1,
+        "the try still holds the connection's permit"
+    );
+    rig.keeper.turns.add_permits(1);
+    until(async || rig.gate.connections() == 0).await;
+    assert_eq!(*rig.told.0.lock(), [End::Refused]);
+    assert_eq!(rig.outcomes("login"), ["refused"]);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_nobody_waits_for_leaves_no_session() {
+    let rig = Rig::plain();
+    rig.keeper.turns.forget_permits(1000);
+    let mut connection = rig.knock().await;
+    begin_and_drop(try_sign_in(&mut connection, "open")).await;
+    drop(connection);
+    rig.keeper.turns.add_permits(1);
+    until(async || rig.gate.connections() == 0).await;
+    assert!(rig.gate.sessions().is_empty());
+    assert_eq!(*rig.told.0.lock(), [End::Accepted]);
+    let acts: Vec<_> = rig.events().into_iter().map(|(act, ..)| act).collect();
+    assert_eq!(acts, ["login", "logout"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_is_kept_once() {
+    let rig = Rig::with_quota(100);
+    let session = rig.session().await;
+    let upload = session
+        .fs()
+        .upload(&p("/a"), how(WriteMode::Replace))
+        .await
+        .unwrap();
+    upload.write(0, zeros(10)).await.unwrap();
+    drop(upload);
+    until(async || !rig.outcomes("upload").is_empty()).await;
+    assert_eq!(session.fs().partial(&p("/a")).await.unwrap().unwrap().size, 10);
+    assert_eq!(
+        (rig.outcomes("upload"), rig.used().await),
+        (vec!["failed".to_owned()], 10)
+    );
+}
