@@ -134,6 +134,7 @@ cases! {
         continued_by_append: "V2: Append goes on with it",
         continued_by_update: "V2: Update works on it",
         removed_by_owner: "V2: Removal::File removes it",
+        gone_with_its_name: "V2: a rename onto its name, and removing the file there, drop it",
         swept_by_rmdir: "V8: rmdir sweeps kept partials",
         beside_the_old_file: "V2: an interrupted replacement leaves the old file",
         after_restart: "V2: survives a restart",

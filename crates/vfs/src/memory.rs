@@ -211,7 +211,7 @@ impl FileSystem for Memory {
         }
     }
 
-    async fn rename(&self, _cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+    async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         let caps = &self.shared.caps;
         let file = refusal::can_rename_file(caps, from, to);
         self.need(file || caps.rename_dir)?;
@@ -223,7 +223,8 @@ impl FileSystem for Memory {
         } else {
             file
         })?;
-        tree.rename(from, to, if caps.replace { how } else { Rename::NoReplace })
+        let how = if caps.replace { how } else { Rename::NoReplace };
+        tree.rename(&cx.owner, from, to, how)
     }
 
     async fn set_attrs(&self, _cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {

@@ -1,4 +1,5 @@
 mod conformance;
+mod crashes;
 mod deleting;
 mod remote;
 mod showing;

@@ -7,7 +7,7 @@ use super::{
     Room, Stop,
     room::{bytes, fails, pattern, same},
 };
-use crate::{FsErrorKind, Removal, WriteMode};
+use crate::{FsErrorKind, Removal, Rename, WriteMode};
 
 fn need(room: &Room) -> Result<(), Stop> {
     room.need_write()?;
@@ -206,6 +206,35 @@ pub(super) async fn removed_by_owner(room: &Room) -> Result<(), Stop> {
         &[FsErrorKind::NotFound],
     )
     .map(drop)
+}
+
+/// What was left under a name is never gone on with once the name means something else, or nothing.
+pub(super) async fn gone_with_its_name(room: &Room) -> Result<(), Stop> {
+    need(room)?;
+    let caps = &room.caps;
+    room.need(
+        caps.rename && caps.remove && caps.replace,
+        "rename, remove and replace",
+    )?;
+    let (temporary, path) = (room.path("renamed.filepart")?, room.path("renamed")?);
+    room.leave(&path, b"12345").await?;
+    room.put(&temporary, b"whole").await?;
+    room.fs
+        .rename(&room.cx, &temporary, &path, Rename::NoReplace)
+        .await?;
+    same(
+        partial(room, &path).await?,
+        None,
+        "partial after another file came",
+    )?;
+    room.holds(&path, b"whole").await?;
+    room.leave(&path, b"12345").await?;
+    room.fs.remove(&room.cx, &path, Removal::File).await?;
+    same(
+        partial(room, &path).await?,
+        None,
+        "partial after the file beside it went",
+    )
 }
 
 pub(super) async fn swept_by_rmdir(room: &Room) -> Result<(), Stop> {

@@ -286,7 +286,7 @@ async fn spool() {
             base: "/",
             sample: false,
         },
-        15,
+        16,
     )
     .await;
 }

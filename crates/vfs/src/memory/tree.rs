@@ -336,6 +336,7 @@ impl Tree {
         }
         self.dir_mut(place.dir)?.children.remove(place.name()?);
         self.unlink(id);
+        self.take_kept(place.dir, place.name()?, owner);
         Ok(())
     }
 
@@ -361,7 +362,7 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn rename(&mut self, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
+    pub(super) fn rename(&mut self, owner: &Owner, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         let source = self.walk(from, Links::Keep)?;
         let id = source.node.ok_or(FsErrorKind::NotFound)?;
         let old = source.name()?.clone();
@@ -391,7 +392,8 @@ impl Tree {
             self.unlink(there);
         }
         self.dir_mut(source.dir)?.children.remove(&old);
-        self.dir_mut(target.dir)?.children.insert(new, id);
+        self.dir_mut(target.dir)?.children.insert(new.clone(), id);
+        self.take_kept(target.dir, &new, owner);
         Ok(())
     }
 
