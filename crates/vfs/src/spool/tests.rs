@@ -159,3 +159,17 @@ async fn a_fetch_that_failed_goes_on_where_it_was() {
     assert_eq!(file.read(5, 2, Vec::new()).await.unwrap(), b"56");
     assert_eq!(file.read(0, 100, Vec::new()).await.unwrap(), b"0123456789");
 }
+
+#[tokio::test]
+async fn a_read_that_nobody_waits_for_costs_nothing() {
+    let bench = bench(100, 100);
+    let file = bench.fs.open_read(&cx("alice"), &path("/file")).await.unwrap();
+    for at in [0, 5] {
+        // The storage has moved on by then: it cannot be asked for the same bytes again.
+        let given_up = futures::future::poll_immediate(file.read(at, 4, Vec::new())).await;
+        assert!(given_up.is_none() || at > 0);
+    }
+    assert_eq!(file.read(2, 100, Vec::new()).await.unwrap(), b"23456789");
+    drop(file);
+    assert_eq!(bench.area.used(), 0);
+}
