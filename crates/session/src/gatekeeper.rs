@@ -19,6 +19,7 @@ use crate::{
     Connection, QuotaBook, SessionInfo, World,
     admission::{Admission, Full},
     audit::{Audit, AuditFault},
+    knocks::Knocks,
     ledger::Ledger,
     rate::Rates,
     registry::Registry,
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
     pub(crate) registry: Registry,
+    knocks: Knocks,
     generation: AtomicU64,
     draining: CancellationToken,
 }
@@ -72,6 +74,7 @@ impl Gatekeeper {
             admission: Admission::new(),
             rates: Rates::default(),
             registry: Registry::default(),
+            knocks: Knocks::default(),
             generation: AtomicU64::new(1),
             draining: CancellationToken::new(),
         }))
@@ -125,18 +128,7 @@ impl Gatekeeper {
         let world = self.world();
         let limits = world.limits();
         let turned_away = |why: String| {
-            let event = Event {
-                at: SystemTime::now(),
-                connection: None,
-                session: None,
-                origin: Some(origin.clone()),
-                user: None,
-                act: Act::Knock,
-                outcome: Outcome::Refused(why.clone()),
-                took: began.elapsed(),
-            };
-            // Whoever is turned away gets no answer that a lost record could make untrue.
-            let _ = self.record(&event);
+            self.turned_away(&origin, &why, began);
             TurnedAway { why }
         };
         if self.0.draining.is_cancelled() {
@@ -170,6 +162,29 @@ impl Gatekeeper {
             permit,
             limits,
         ))
+    }
+
+    fn turned_away(&self, origin: &Origin, why: &str, began: Instant) {
+        let Some(unrecorded) = self.0.knocks.note(origin.source(), began) else {
+            metrics::counter!("portreeve_knocks_unrecorded_total").increment(1);
+            return;
+        };
+        let more = match unrecorded {
+            0 => String::new(),
+            n => format!(" (and {n} before that were not recorded one by one)"),
+        };
+        let event = Event {
+            at: SystemTime::now(),
+            connection: None,
+            session: None,
+            origin: Some(origin.clone()),
+            user: None,
+            act: Act::Knock,
+            outcome: Outcome::Refused(format!("{why}{more}")),
+            took: began.elapsed(),
+        };
+        // Whoever is turned away gets no answer that a lost record could make untrue.
+        let _ = self.record(&event);
     }
 
     /// Fires when the server stops: doors finish what runs and say goodbye.

@@ -21,6 +21,7 @@ mod connection;
 mod deed;
 mod digest;
 mod gatekeeper;
+mod knocks;
 mod ledger;
 mod listing;
 mod live;

@@ -187,6 +187,65 @@ mod tests {
         }
     }
 
+    /// Paths of one to `deep` components out of a small alphabet.
+    fn paths(deep: usize) -> Vec<String> {
+        let mut all = vec![String::new()];
+        let mut last = all.clone();
+        for _ in 0..deep {
+            last = last
+                .iter()
+                .flat_map(|head| ["a", "ab", "c"].map(|name| format!("{head}/{name}")))
+                .collect();
+            all.extend(last.iter().cloned());
+        }
+        all.retain(|path| !path.is_empty());
+        all
+    }
+
+    /// Every pattern of up to three parts against every move of a directory: whoever is let through
+    /// neither frees a file of a rule, nor moves what must not be, nor comes to a right.
+    #[test]
+    fn no_move_frees_what_a_rule_speaks_of() {
+        let parts = ["a", "*", "a?", "**", "{a,c}", "[ac]"];
+        let mut patterns: Vec<String> = vec![String::new()];
+        for _ in 0..3 {
+            let longer: Vec<String> = patterns
+                .iter()
+                .flat_map(|head| parts.map(|part| format!("{head}/{part}")))
+                .collect();
+            patterns.extend(longer);
+        }
+        patterns.retain(|pattern| !pattern.is_empty());
+        patterns.sort();
+        patterns.dedup();
+        let parse = |path: &str| VPath::parse(path).unwrap();
+        let (dirs, below) = (paths(2), paths(2));
+        let (mut barred, mut free) = (0, 0);
+        for pattern in &patterns {
+            let keeps = rule(pattern, Effect::Deny, &["delete"]);
+            let holds = rule(pattern, Effect::Deny, &["rename"]);
+            let gives = rule(pattern, Effect::Allow, &["delete"]);
+            for (from, to) in dirs.iter().flat_map(|from| dirs.iter().map(move |to| (from, to))) {
+                if to.starts_with(from.as_str()) || from.starts_with(to.as_str()) {
+                    continue;
+                }
+                let matches = |dir: &str, name: &str| keeps.matcher.is_match(format!("{dir}{name}"));
+                let both = || below.iter().map(|name| (matches(from, name), matches(to, name)));
+                let (old, new) = (parse(from), parse(to));
+                for (rule, harm) in [
+                    (&keeps, both().any(|(at_old, at_new)| at_old && !at_new)),
+                    (&holds, both().any(|(at_old, at_new)| at_old || at_new)),
+                    (&gives, both().any(|(at_old, at_new)| at_new && !at_old)),
+                ] {
+                    let bars = rule.bars_move(&old, &new);
+                    assert!(bars || !harm, "{} {from} {to}", rule.text);
+                    *if bars { &mut barred } else { &mut free } += 1;
+                }
+            }
+        }
+        assert!(barred > 1000 && free > 1000, "{barred} barred, {free} free");
+    }
+
     #[test]
     fn bad_rules_say_why() {
         for (pattern, word) in [("Archive/**", "must start"), ("/[", "no glob")] {
