@@ -33,7 +33,9 @@ pub(crate) async fn answer(
     let turn = link.turn();
     let version = request.version();
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let unread = Arc::new(Unread::new(request.headers().contains_key(header::EXPECT)));
+    // Over HTTP/2 clients send whatever they expect.
+    let waits = version != Version::HTTP_2 && request.headers().contains_key(header::EXPECT);
+    let unread = Arc::new(Unread::new(waits));
     let admitted = admit(&door, &link, &request);
     request.extensions_mut().insert(Arc::clone(&link));
     let request = request.map(|incoming| unread.body(incoming));
@@ -70,8 +72,8 @@ pub(crate) async fn answer(
         // Whoever disagrees with us about where a chunked body ends gets no second answer out of it.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    // Over HTTP/2 a stream ends alone; and who was too slow already is not waited for.
-    if version != Version::HTTP_2 && response.status() != StatusCode::REQUEST_TIMEOUT {
+    // Who was too slow already is not waited for.
+    if response.status() != StatusCode::REQUEST_TIMEOUT {
         unread.throw_away(Arc::clone(&turn));
     }
     turn.moves();

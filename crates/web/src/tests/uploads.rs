@@ -240,6 +240,12 @@ async fn a_refusal_reaches_who_does_not_listen() {
         stream.read_exact(&mut got).await.unwrap();
         let got = String::from_utf8_lossy(&got).into_owned();
         assert_eq!(got, format!("HTTP/1.1 {status}"), "{target} {more}");
+        let headers = [("authorization", who), ("expect", "100-continue")];
+        let body = String::from_utf8(body.clone()).unwrap();
+        if more.is_empty() {
+            let answer = rig.send_h2(request("PUT", target, &headers, &body)).await;
+            assert_eq!(answer.status.as_u16(), status, "{target}");
+        }
     }
 }
 
