@@ -215,3 +215,18 @@ async fn channels_are_bounded() {
     }
     assert!((900..1000).contains(&reopened), "{reopened}");
 }
+
+/// A client that writes 40,000 requests in one go and reads nothing until it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_writes_before_it_reads_is_not_stuck() {
+    let desk = desk();
+    let mut sftp = desk.sftp().await;
+    sftp.put("/f", &noise(1 << 20)).await;
+    let handle = sftp.open("/f", READ).await.handle();
+    let ask = Sftp::packet(5, 7, &Sftp::read_body(&handle, 0, 32_768));
+    // The desk's pipe holds 256 KiB each way: far less than the window that the replies may fill.
+    sftp.raw(&ask.repeat(40_000)).await;
+    for _ in 0..1000 {
+        assert_eq!(sftp.answer().await.data().len(), 32_768);
+    }
+}

@@ -173,6 +173,8 @@ impl Desk {
     pub(crate) async fn ssh(&self) -> Ssh {
         let config = client::Config {
             maximum_packet_size: 32 * 1024,
+            // Like real clients, it reads its socket whether or not its user reads the channel.
+            channel_buffer_size: 1000,
             ..client::Config::default()
         };
         client::connect_stream(Arc::new(config), self.dial().await, Trusting)
