@@ -32,6 +32,9 @@ pub struct SftpOptions {
     pub ecdsa_host_key: bool,
     /// Smallest RSA key with which a user may sign in, in bits: 2048 to 8192.
     pub min_rsa_bits: u32,
+    /// Also offer HMAC-SHA-2 without encrypt-then-MAC, for clients on libssh2 before 1.11, such as curl on
+    /// Debian 12. Scanners warn about it; clients that know better do not choose it.
+    pub compatible: bool,
     /// Allow `ln` (hardlink@openssh.com).
     pub hard_links: bool,
     /// Bytes that a client may send before we took them: what decides upload speed over long distances.
@@ -50,6 +53,7 @@ impl Default for SftpOptions {
                 CipherName::Aes256Ctr,
             ],
             ecdsa_host_key: false,
+            compatible: false,
             min_rsa_bits: 3072,
             hard_links: false,
             window: SizeText(16 << 20),

@@ -210,7 +210,8 @@ async fn tries_are_counted() {
         tries += 1;
         assert!(tries < 20);
     }
-    assert!(tries <= 6, "{tries}");
+    // Six, and one that was under way when the connection was closed: that one is verified by nobody.
+    assert!((6..=7).contains(&tries), "{tries}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

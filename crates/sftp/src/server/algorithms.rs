@@ -18,6 +18,14 @@ const KEX: &[kex::Name] = &[
 /// Encrypt-then-MAC only; the AEAD ciphers need none.
 const MAC: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
+/// The same with MACs over the plain text behind them: what libssh2 before 1.11 knows.
+const MAC_COMPATIBLE: &[mac::Name] = &[
+    mac::HMAC_SHA512_ETM,
+    mac::HMAC_SHA256_ETM,
+    mac::HMAC_SHA512,
+    mac::HMAC_SHA256,
+];
+
 /// What is offered to a client.
 pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
     let ciphers = options.ciphers.iter().map(|name| match name {
@@ -40,7 +48,7 @@ pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
         key: Cow::Owned(keys),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: Cow::Owned(ciphers.collect()),
-        mac: Cow::Borrowed(MAC),
+        mac: Cow::Borrowed(if options.compatible { MAC_COMPATIBLE } else { MAC }),
         compression: Cow::Borrowed(&[compression::NONE]),
     }
 }
