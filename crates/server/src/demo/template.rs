@@ -40,7 +40,7 @@ type = "application"
 [groups.demo]
 mounts = [
   {{ path = "/", storage = "files", verbs = "full" }},
-  {{ path = "/mail", storage = "mail", verbs = ["list", "read", "delete", "create", "make-dir"] }},
+  {{ path = "/mail", storage = "mail", verbs = ["list", "read", "delete", "create", "rename", "set-attrs", "make-dir"] }},
 ]
 
 [roles.administrator]
