@@ -122,6 +122,10 @@ fn acknowledged_uploads_survive_and_unacknowledged_are_invisible() {
             "round {round}: {listed:?}"
         );
     }
+    let log = server.dir().join("state/audit.jsonl");
+    server
+        .command(&["audit", "verify", log.to_str().unwrap()], b"")
+        .ok();
     assert!(
         cut > 0,
         "no upload was ever cut: the test kills at the wrong moments"

@@ -50,6 +50,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// The SFTP door's port.
     pub sftp: u16,
+    /// The port of a second SFTP door, which takes old MACs too.
+    pub old_sftp: u16,
     /// The HTTPS door's port.
     pub https: u16,
     /// The port of metrics and health.
@@ -96,6 +98,7 @@ impl Config {
         Self {
             dir: dir.to_owned(),
             sftp: ports::free(),
+            old_sftp: ports::free(),
             https: ports::free(),
             metrics: ports::free(),
             people,
@@ -194,6 +197,11 @@ name = "sftp"
 protocol = "sftp"
 address = "127.0.0.1:{sftp}"
 [[listener]]
+name = "old-sftp"
+protocol = "sftp"
+address = "127.0.0.1:{old_sftp}"
+compatible = true
+[[listener]]
 name = "https"
 protocol = "https"
 address = "127.0.0.1:{https}"
@@ -231,6 +239,7 @@ root = "mail"
             grace = self.grace,
             metrics = self.metrics,
             sftp = self.sftp,
+            old_sftp = self.old_sftp,
             https = self.https,
             ban = self.ban_after,
             mount = self.mount,

@@ -190,7 +190,7 @@ impl Curl {
     }
 }
 
-/// A command of curl's own SFTP (libssh2), by key.
+/// A command of curl's own SFTP (libssh2), by key, at the door that takes what libssh2 before 1.11 can do.
 #[must_use]
 pub fn sftp(server: &Portreeve, user: &str, args: &[&str], path: &str) -> Done {
     let key = server.config.key();
@@ -202,7 +202,11 @@ pub fn sftp(server: &Portreeve, user: &str, args: &[&str], path: &str) -> Done {
         .arg(key.with_extension("pub"))
         .args(["-u", &format!("{user}:")])
         .args(args)
-        .arg(format!("sftp://{}{}", server.doors().sftp, encode(path)))
+        .arg(format!(
+            "sftp://127.0.0.1:{}{}",
+            server.config.old_sftp,
+            encode(path)
+        ))
         .current_dir(server.dir());
     process::run(&mut command, b"", Duration::from_secs(300))
 }

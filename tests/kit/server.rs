@@ -204,7 +204,8 @@ impl Portreeve {
             .expect("the server starts");
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
-        for address in [self.doors.sftp, self.doors.https] {
+        let old = SocketAddr::from(([127, 0, 0, 1], self.config.old_sftp));
+        for address in [self.doors.sftp, old, self.doors.https] {
             while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
                 let ended = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
                 assert!(ended.is_none(), "the server ended with {ended:?}\n{}", self.log());
