@@ -170,7 +170,11 @@ impl FileSystem for Disk {
         let work = move |storage: &Arc<Storage>| {
             let upload = storage.open_write(&cx, &file, &how)?;
             let hop = storage.hop_of_upload(&upload);
-            Ok(Handle { upload, hop })
+            Ok(Handle {
+                upload,
+                hop,
+                read_back: how.read_back,
+            })
         };
         let handle = if quick {
             self.quick(work).await?

@@ -203,6 +203,8 @@ fn write_all(file: &OwnedFd, mut at: u64, data: &mut [Bytes]) -> FsResult<u64> {
 pub(crate) struct Handle {
     pub(crate) upload: Arc<Upload>,
     pub(crate) hop: Hop,
+    /// Who may only write must not learn what stood there before.
+    pub(crate) read_back: bool,
 }
 
 impl Handle {
@@ -261,6 +263,11 @@ impl WriteFile for Handle {
     }
 
     async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
+        if !self.read_back {
+            return Err(
+                FsError::new(FsErrorKind::Unsupported).context("the file was opened for writing alone")
+            );
+        }
         self.data(move |upload| {
             upload.open()?;
             read::read_at(upload.file(), at, len, 0, into)

@@ -174,3 +174,18 @@ async fn a_read_takes_what_was_asked_for_whatever_the_room() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_may_only_write_reads_nothing() {
+    let (_dir, disk) = disk();
+    put(&disk, "/f", b"secret").await;
+    for mode in [
+        WriteMode::Update { create: false },
+        WriteMode::Append { create: false },
+    ] {
+        let file = open(&disk, "a", "/f", mode).await.unwrap();
+        let read = file.read(0, 6, Vec::new()).await.unwrap_err();
+        assert_eq!(read.kind(), FsErrorKind::Unsupported);
+        file.discard().await.unwrap();
+    }
+}
