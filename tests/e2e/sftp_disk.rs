@@ -354,7 +354,7 @@ fn a_full_disk_is_said_so_and_leaves_room_again() {
     let done = alice.batch("put large x");
     assert!(!done.status.success(), "{}", done.said());
     // OpenSSH prints its own words for the code; others show ours.
-    if let Some(done) = clients::python(&server, "paramiko_client.py", "alice", &["put", "large", "/z"]) {
+    if let Some(done) = clients::python(&server, "paramiko_client.py", "alice", &["write", "large", "/z"]) {
         let _ = done.fails("space");
     }
     until("the failure is recorded", PATIENCE, || {

@@ -1,6 +1,6 @@
 """paramiko against the SFTP door: argv = port user key command…
 
-put LOCAL REMOTE | get LOCAL REMOTE (unlimited prefetch) | cut LOCAL REMOTE BYTES (ends without CLOSE) | resume LOCAL REMOTE |
+put LOCAL REMOTE | write LOCAL REMOTE (every answer is waited for) | get LOCAL REMOTE (unlimited prefetch) | cut LOCAL REMOTE BYTES (ends without CLOSE) | resume LOCAL REMOTE |
 sparse REMOTE OFFSET (three bytes behind a hole)
 """
 import os
@@ -14,6 +14,11 @@ transport.connect(username=user, pkey=paramiko.Ed25519Key.from_private_key_file(
 sftp = paramiko.SFTPClient.from_transport(transport)
 if command == "put":
     sftp.put(rest[0], rest[1])
+elif command == "write":
+    # put() sends without waiting and keeps the answers to itself.
+    with open(rest[0], "rb") as source, sftp.open(rest[1], "wb") as target:
+        while piece := source.read(32768):
+            target.write(piece)
 elif command == "get":
     # max_concurrent_prefetch_requests=None: every request of the file is sent before an answer is read.
     sftp.get(rest[1], rest[0], max_concurrent_prefetch_requests=None)
