@@ -120,16 +120,15 @@ impl Flow {
 
     /// The connection ended: keys that were offered and let nobody in count once, however many they
     /// were, and not at all where a password was counted already.
-    pub async fn abandon(mut self) {
-        let Some(user) = self.offered.take().filter(|_| !self.counted) else {
-            return;
-        };
+    pub async fn abandon(mut self) -> Option<UserName> {
+        let user = self.offered.take().filter(|_| !self.counted)?;
         let chain = Arc::clone(&self.chain);
         // A gate that refuses now has refused or would refuse the offers too: it is not told.
         let gates = chain
             .ask_gates(&self.origin, Some(&user), SystemTime::now(), &mut Vec::new())
             .await;
         self.settle(&gates.admitted, &user, End::Abandoned).await;
+        Some(user)
     }
 
     async fn run(&mut self, attempt: Attempt, only: Option<&Arc<str>>) -> Progress {

@@ -59,6 +59,11 @@ pub struct Connection {
 struct Way {
     chain: Arc<Chain>,
     flow: Option<Flow>,
+    gate: Gatekeeper,
+    id: ConnectionId,
+    origin: Origin,
+    /// Whether a try was recorded: then offers that led to it are no event of their own.
+    tried: bool,
 }
 
 /// Keys that one connection may offer: an agent's worth, and an end to guessing who has which key.
@@ -86,7 +91,7 @@ impl Connection {
         Self {
             id,
             takes: chain.takes(),
-            way: Some(Way::new(chain, id, &origin, audience)),
+            way: Some(Way::new(&gate, chain, id, &origin, audience)),
             audience,
             gate,
             origin,
@@ -189,7 +194,10 @@ impl Connection {
         let (way, answer) = carried_through(Box::pin(async move {
             let _held = permit;
             let answer = match &mut way.flow {
-                Some(flow) => book.judge(flow, &user, what).await,
+                Some(flow) => {
+                    way.tried = true;
+                    book.judge(flow, &user, what).await
+                }
                 None => SignIn::Closed,
             };
             (way, answer)
@@ -225,16 +233,32 @@ impl Connection {
             .is_some_and(|way| !Arc::ptr_eq(&way.chain, chain))
         {
             self.takes = chain.takes();
-            self.way = Some(Way::new(Arc::clone(chain), self.id, &self.origin, self.audience));
+            self.way = Some(Way::new(
+                &self.gate,
+                Arc::clone(chain),
+                self.id,
+                &self.origin,
+                self.audience,
+            ));
         }
     }
 }
 
 impl Way {
-    fn new(chain: Arc<Chain>, id: ConnectionId, origin: &Origin, audience: Audience) -> Self {
+    fn new(
+        gate: &Gatekeeper,
+        chain: Arc<Chain>,
+        id: ConnectionId,
+        origin: &Origin,
+        audience: Audience,
+    ) -> Self {
         Self {
             flow: Some(Flow::new(Arc::clone(&chain), id, origin.clone(), audience)),
             chain,
+            gate: gate.clone(),
+            id,
+            origin: origin.clone(),
+            tried: false,
         }
     }
 }
@@ -242,7 +266,21 @@ impl Way {
 impl Drop for Way {
     fn drop(&mut self) {
         if let (Some(flow), Ok(runtime)) = (self.flow.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(flow.abandon());
+            let book = Book {
+                gate: self.gate.clone(),
+                id: self.id,
+                origin: self.origin.clone(),
+                began: Instant::now(),
+                pulse: 0,
+                per_user: 0,
+            };
+            let tried = self.tried;
+            runtime.spawn(async move {
+                if let Some(user) = flow.abandon().await.filter(|_| !tried) {
+                    let why = "keys were offered, and none of them is the account's";
+                    let _ = book.refused(&user, Vec::new(), why);
+                }
+            });
         }
     }
 }

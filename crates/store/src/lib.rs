@@ -21,7 +21,7 @@ mod quota;
 mod tests;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -47,6 +47,21 @@ struct Inner {
     health: tokio::sync::watch::Receiver<Option<String>>,
 }
 
+/// SQLite answers "locked" at once, whatever time-out is set, while another process turns the journal to
+/// WAL: processes that start together are asked to try again.
+async fn open_patiently(path: PathBuf) -> Result<Db, StoreError> {
+    let mut tries = 0;
+    loop {
+        match Db::open(path.clone()).await {
+            Err(StoreError::Locked { .. }) if tries < 20 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 impl Store {
     /// Opens the database and brings its schema up to date. Needs a Tokio runtime, on which it goes on
     /// looking for changes by other processes.
@@ -57,7 +72,7 @@ impl Store {
     /// [`StoreError`], with what to do about it.
     pub async fn open(url: &str, data_dir: &Path) -> Result<Self, StoreError> {
         let path = engine::locate(url, data_dir)?;
-        let db = Arc::new(Db::open(path).await?);
+        let db = Arc::new(open_patiently(path).await?);
         let generation = accounts::generation(&db).await?;
         let (tell, health) = tokio::sync::watch::channel(None);
         let inner = Arc::new_cyclic(|me: &Weak<Inner>| Inner {

@@ -76,6 +76,8 @@ impl SftpChannel {
             if outcome.overfull && outcome.sends.is_empty() {
                 return Poll::Pending;
             }
+            // What still runs would wake this callback, which waits no longer: the driver takes it over.
+            engine.wake_driver();
             Poll::Ready(outcome)
         })
         .await
@@ -126,7 +128,7 @@ async fn drive(id: ChannelId, engine: Arc<Mutex<Engine>>, handle: Handle) {
         let step = poll_fn(|cx| {
             let mut engine = engine.lock();
             engine.pump_as_driver(cx);
-            if let Some(send) = engine.next_send() {
+            if let Some(send) = engine.next_detour() {
                 return Poll::Ready(Step::Send(send));
             }
             if engine.is_over() {

@@ -5,15 +5,19 @@
 //! when a backend answered later. A request's future is polled once where it begins: a backend that has
 //! the answer costs no wake-up at all.
 //!
-//! Invariants: requests begin in order of arrival (V3); a reply begins only when there is room for it;
-//! nothing here waits for the network.
+//! Invariants: requests begin in order of arrival (V3); replies reach the wire in the order in which they
+//! were made, whichever of the two sends them; a reply begins only when there is room for it; nothing
+//! here waits for the network.
 
 use std::{
     borrow::Cow,
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -24,7 +28,7 @@ use portreeve_session::{FsError, Session};
 use super::{
     claims::{Claims, Ticket},
     errors,
-    flow::{Flow, Outgoing, Room},
+    flow::{Detour, Flow, Outgoing, Room},
     handles::{Handles, Open},
     pool::Pool,
 };
@@ -145,6 +149,8 @@ pub(crate) struct Engine {
     batch: Vec<u8>,
     batch_room: Option<Room>,
     sends: VecDeque<Bytes>,
+    /// How many of the driver's replies russh has not encrypted yet.
+    detours: Arc<AtomicUsize>,
     /// Handles whose backend has taken what it had, and may be given more.
     writers: Vec<u64>,
     /// Bytes of WRITEs that the backend has not taken.
@@ -169,6 +175,7 @@ impl Engine {
             batch: Vec::new(),
             batch_room: None,
             sends: VecDeque::new(),
+            detours: Arc::default(),
             writers: Vec::new(),
             unwritten: 0,
             phase: Phase::Open,
@@ -229,9 +236,23 @@ impl Engine {
         self.driver.wake_by_ref();
     }
 
-    /// What is to be sent next.
+    /// What a callback may send at once: nothing while something of the driver's is still on its way
+    /// to russh, which would then come later. Clients may not depend on the order of replies, but
+    /// paramiko waits for ever for a WRITE's answer that came before an earlier one's.
     pub(crate) fn next_send(&mut self) -> Option<Bytes> {
+        if self.detours.load(Ordering::Acquire) > 0 {
+            if !self.sends.is_empty() {
+                self.driver.wake_by_ref();
+            }
+            return None;
+        }
         self.sends.pop_front()
+    }
+
+    /// What the driver is to send next, by russh's queue.
+    pub(crate) fn next_detour(&mut self) -> Option<Bytes> {
+        let send = self.sends.pop_front()?;
+        Some(Bytes::from_owner(Detour::new(send, &self.detours)))
     }
 
     /// As [`Engine::pump`], by a callback: later news wake the driver.

@@ -15,6 +15,7 @@ use std::{
     task::Waker,
 };
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -148,7 +149,12 @@ impl Drop for Room {
         if self.sent {
             self.flow.traffic.sealed.fetch_add(self.n, Ordering::AcqRel);
         }
-        self.flow.alive.fetch_sub(self.n, Ordering::AcqRel);
+        let before = self.flow.alive.fetch_sub(self.n, Ordering::AcqRel);
+        // The flush may have come before russh let go of what it had sealed: then this is the last
+        // chance to tell whoever was refused.
+        if before == self.n && self.flow.traffic.refused.load(Ordering::Acquire) {
+            self.flow.wake();
+        }
     }
 }
 
@@ -177,5 +183,33 @@ impl Drop for Outgoing {
         // What russh encrypted is what was in there, not what was asked for.
         self.room.shrink_to(self.bytes.len());
         self.pool.put(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Reply bytes on their way through russh's queue: counted until russh has encrypted them.
+pub(crate) struct Detour {
+    bytes: Bytes,
+    count: Arc<AtomicUsize>,
+}
+
+impl Detour {
+    pub(crate) fn new(bytes: Bytes, count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self {
+            bytes,
+            count: Arc::clone(count),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Detour {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Detour {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
