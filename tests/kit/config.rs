@@ -43,7 +43,7 @@ impl Person {
     }
 }
 
-/// What is written. Change the fields, then [`crate::Portreeve::serve`].
+/// What is written. Change the fields, then [`crate::server::Portreeve`].
 #[derive(Debug)]
 pub struct Config {
     /// The directory of everything.

@@ -40,6 +40,8 @@ pub struct Flow {
     pending: Option<Pending>,
     /// Who was named with keys that let nobody in, so far.
     offered: Option<UserName>,
+    /// What the steps said to the first key that was offered.
+    offer_trail: Vec<TrailStep>,
     /// Whether a gate was told of a refusal on this connection.
     counted: bool,
     trail: Vec<TrailStep>,
@@ -56,6 +58,7 @@ impl Flow {
             audience,
             pending: None,
             offered: None,
+            offer_trail: Vec::new(),
             counted: false,
             trail: Vec::new(),
         }
@@ -78,17 +81,20 @@ impl Flow {
             .ask_gates(&attempt.origin, Some(&attempt.user), attempt.at, &mut trail)
             .await;
         let (mut known, mut closed) = (false, false);
-        for (_, method, on_fault, _) in methods(&chain) {
+        for (step, method, on_fault, _) in methods(&chain) {
             if !method.answers(&attempt) {
                 continue;
             }
             match within(&**method, method.knows_key(&attempt), KeyAnswer::Fault).await {
                 KeyAnswer::Yes => known |= !closed,
-                KeyAnswer::No => {}
+                KeyAnswer::No => trail.push(note(step, "not-mine", "does not take the key that was offered")),
                 KeyAnswer::Fault(_) => closed |= on_fault == OnFault::Stop,
             }
         }
         let admitted = gates.denial.is_none();
+        if self.offered.is_none() {
+            self.offer_trail = trail;
+        }
         self.offered.get_or_insert(attempt.user);
         admitted && known
     }
@@ -118,9 +124,9 @@ impl Flow {
         self.run(attempt, Some(&pending.step)).await
     }
 
-    /// The connection ended: keys that were offered and let nobody in count once, however many they
+    /// The connection ended: answers whose keys were offered in vain, and what the steps said. Keys that were offered and let nobody in count once, however many they
     /// were, and not at all where a password was counted already.
-    pub async fn abandon(mut self) -> Option<UserName> {
+    pub async fn abandon(mut self) -> Option<(UserName, Vec<TrailStep>)> {
         let user = self.offered.take().filter(|_| !self.counted)?;
         let chain = Arc::clone(&self.chain);
         // A gate that refuses now has refused or would refuse the offers too: it is not told.
@@ -128,7 +134,7 @@ impl Flow {
             .ask_gates(&self.origin, Some(&user), SystemTime::now(), &mut Vec::new())
             .await;
         self.settle(&gates.admitted, &user, End::Abandoned).await;
-        Some(user)
+        Some((user, self.offer_trail))
     }
 
     async fn run(&mut self, attempt: Attempt, only: Option<&Arc<str>>) -> Progress {

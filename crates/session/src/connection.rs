@@ -276,9 +276,9 @@ impl Drop for Way {
             };
             let tried = self.tried;
             runtime.spawn(async move {
-                if let Some(user) = flow.abandon().await.filter(|_| !tried) {
+                if let Some((user, trail)) = flow.abandon().await.filter(|_| !tried) {
                     let why = "keys were offered, and none of them is the account's";
-                    let _ = book.refused(&user, Vec::new(), why);
+                    let _ = book.refused(&user, trail, why);
                 }
             });
         }
