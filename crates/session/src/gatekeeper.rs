@@ -230,7 +230,7 @@ impl Gatekeeper {
             .registry
             .all()
             .into_iter()
-            .partition(|live| live.idle_for() >= idle);
+            .partition(|live| live.is_idle(idle));
         lazy.iter().for_each(|live| live.end("idle"));
         let round = async {
             let mut asked = JoinSet::new();

@@ -39,6 +39,8 @@ pub(crate) struct Live {
     since: (SystemTime, Instant),
     view: ArcSwap<View>,
     reason: OnceLock<&'static str>,
+    /// In place of `limits.idle`.
+    patience: OnceLock<Duration>,
     /// Milliseconds after `since`.
     last_used: AtomicU64,
     /// The gatekeeper's pulse at which the standing was last asked, and when (as `last_used`).
@@ -79,6 +81,7 @@ impl Live {
             since: (SystemTime::now(), Instant::now()),
             view: ArcSwap::from_pointee(view),
             reason: OnceLock::new(),
+            patience: OnceLock::new(),
             last_used: AtomicU64::new(0),
             checked_pulse: AtomicU64::new(pulse),
             checked_at: AtomicU64::new(0),
@@ -105,6 +108,11 @@ impl Live {
             self.age_ms()
                 .saturating_sub(self.last_used.load(Ordering::Relaxed)),
         )
+    }
+
+    /// Whether it did nothing for too long, where `limit` is the world's word.
+    pub(crate) fn is_idle(&self, limit: Duration) -> bool {
+        self.idle_for() >= self.patience.get().copied().unwrap_or(limit)
     }
 
     pub(crate) fn end(&self, reason: &'static str) {
@@ -323,6 +331,12 @@ impl Session {
     /// Says that something happened.
     pub fn touch(&self) {
         self.live().touch();
+    }
+
+    /// Lets it do nothing for `patience` in place of `limits.idle`: for doors at which people stay signed
+    /// in without a connection. The first word counts.
+    pub fn lives_by(&self, patience: Duration) {
+        let _ = self.live().patience.set(patience);
     }
 
     /// Whether it still stands. Cheap while nothing changed; otherwise its method is asked.

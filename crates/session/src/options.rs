@@ -18,7 +18,7 @@ pub struct LimitsOptions {
     pub sessions_per_user: u32,
     /// How long a connection may take to sign in.
     pub login_grace: DurationText,
-    /// How long a session may do nothing.
+    /// How long a session may do nothing. Browsers go by `session_idle` of their listener instead.
     pub idle: DurationText,
     /// Tries to sign in on one connection.
     pub auth_attempts: u32,

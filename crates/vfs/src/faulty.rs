@@ -1,13 +1,18 @@
-//! A layer that fails the n-th call: how everything above a storage is tested for what it does then.
+//! A layer that fails the n-th call, or lets calls wait: how everything above a storage is tested for
+//! what it does then.
 //!
-//! Invariant: a call that fails here never reaches what lies below.
+//! Invariant: a call that fails or waits here has not reached what lies below.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use portreeve_model::VPath;
+use tokio::sync::Semaphore;
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, OpCx,
@@ -87,12 +92,39 @@ struct Script {
     calls: u64,
     counted: u64,
     fault: Option<Fault>,
+    held: Option<(Call, Arc<Hold>)>,
 }
 
-/// A storage that can be told to fail.
+/// A storage that can be told to fail, or to wait.
 pub struct Faulty {
     inner: Arc<dyn FileSystem>,
     script: Arc<Mutex<Script>>,
+}
+
+/// Where calls of one kind wait.
+pub struct Hold {
+    arrived: AtomicUsize,
+    passes: Semaphore,
+}
+
+impl Hold {
+    /// How many calls have come so far, gone on or not.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.arrived.load(Ordering::Acquire)
+    }
+
+    /// Lets so many calls go on, now or when they come.
+    pub fn let_go(&self, calls: usize) {
+        self.passes.add_permits(calls);
+    }
+
+    async fn wait(&self) -> FsResult<()> {
+        self.arrived.fetch_add(1, Ordering::AcqRel);
+        let pass = self.passes.acquire().await;
+        pass.map_err(|_| FsErrorKind::Cancelled)?.forget();
+        Ok(())
+    }
 }
 
 impl Faulty {
@@ -122,6 +154,16 @@ impl Faulty {
         script.fault = Some(fault);
     }
 
+    /// Lets every call of this kind wait. What waits already goes on waiting for its own hold.
+    pub fn hold(&self, call: Call) -> Arc<Hold> {
+        let hold = Arc::new(Hold {
+            arrived: AtomicUsize::new(0),
+            passes: Semaphore::new(0),
+        });
+        self.script.lock().held = Some((call, Arc::clone(&hold)));
+        hold
+    }
+
     /// Fails nothing any more.
     pub fn heal(&self) {
         self.script.lock().fault = None;
@@ -134,20 +176,31 @@ impl Faulty {
     }
 }
 
-fn pass(script: &Mutex<Script>, call: Call) -> FsResult<()> {
-    let mut script = script.lock();
-    script.calls += 1;
-    let Some(fault) = script.fault.clone() else {
-        return Ok(());
-    };
-    if fault.call.is_some_and(|only| only != call) {
-        return Ok(());
+async fn pass(script: &Mutex<Script>, call: Call) -> FsResult<()> {
+    let hold = script.lock().judge(call)?;
+    match hold {
+        Some(hold) => hold.wait().await,
+        None => Ok(()),
     }
-    script.counted += 1;
-    if script.counted < fault.nth || script.counted - fault.nth >= fault.times {
-        return Ok(());
+}
+
+impl Script {
+    /// Whether a call fails; what it has to wait for, where it does not.
+    fn judge(&mut self, call: Call) -> FsResult<Option<Arc<Hold>>> {
+        self.calls += 1;
+        if let Some(fault) = self
+            .fault
+            .as_ref()
+            .filter(|fault| fault.call.is_none_or(|only| only == call))
+        {
+            self.counted += 1;
+            if self.counted >= fault.nth && self.counted - fault.nth < fault.times {
+                return Err(fault.error.clone());
+            }
+        }
+        let held = self.held.as_ref().filter(|(held, _)| *held == call);
+        Ok(held.map(|(_, hold)| Arc::clone(hold)))
     }
-    Err(fault.error)
 }
 
 #[async_trait]
@@ -157,12 +210,12 @@ impl FileSystem for Faulty {
     }
 
     async fn stat(&self, cx: &OpCx, path: &VPath, links: Links) -> FsResult<Entry> {
-        pass(&self.script, Call::Stat)?;
+        pass(&self.script, Call::Stat).await?;
         self.inner.stat(cx, path, links).await
     }
 
     async fn list(&self, cx: &OpCx, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
-        pass(&self.script, Call::List)?;
+        pass(&self.script, Call::List).await?;
         let inner = self.inner.list(cx, dir, from).await?;
         Ok(Box::new(FaultyListing {
             inner,
@@ -171,7 +224,7 @@ impl FileSystem for Faulty {
     }
 
     async fn open_read(&self, cx: &OpCx, file: &VPath) -> FsResult<Arc<dyn ReadFile>> {
-        pass(&self.script, Call::OpenRead)?;
+        pass(&self.script, Call::OpenRead).await?;
         let inner = self.inner.open_read(cx, file).await?;
         Ok(Arc::new(FaultyRead {
             inner,
@@ -180,7 +233,7 @@ impl FileSystem for Faulty {
     }
 
     async fn open_write(&self, cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
-        pass(&self.script, Call::OpenWrite)?;
+        pass(&self.script, Call::OpenWrite).await?;
         let inner = self.inner.open_write(cx, file, how).await?;
         Ok(Arc::new(FaultyWrite {
             inner,
@@ -189,47 +242,47 @@ impl FileSystem for Faulty {
     }
 
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>> {
-        pass(&self.script, Call::Partial)?;
+        pass(&self.script, Call::Partial).await?;
         self.inner.partial(cx, file).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {
-        pass(&self.script, Call::MakeDir)?;
+        pass(&self.script, Call::MakeDir).await?;
         self.inner.make_dir(cx, dir, attrs).await
     }
 
     async fn remove(&self, cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
-        pass(&self.script, Call::Remove)?;
+        pass(&self.script, Call::Remove).await?;
         self.inner.remove(cx, path, what).await
     }
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        pass(&self.script, Call::Rename)?;
+        pass(&self.script, Call::Rename).await?;
         self.inner.rename(cx, from, to, how).await
     }
 
     async fn set_attrs(&self, cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {
-        pass(&self.script, Call::SetAttrs)?;
+        pass(&self.script, Call::SetAttrs).await?;
         self.inner.set_attrs(cx, path, attrs, links).await
     }
 
     async fn copy(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        pass(&self.script, Call::Copy)?;
+        pass(&self.script, Call::Copy).await?;
         self.inner.copy(cx, from, to, how).await
     }
 
     async fn space(&self, cx: &OpCx, path: &VPath) -> FsResult<Space> {
-        pass(&self.script, Call::Space)?;
+        pass(&self.script, Call::Space).await?;
         self.inner.space(cx, path).await
     }
 
     async fn link(&self, cx: &OpCx, existing: &VPath, new: &VPath) -> FsResult<()> {
-        pass(&self.script, Call::Link)?;
+        pass(&self.script, Call::Link).await?;
         self.inner.link(cx, existing, new).await
     }
 
     async fn read_link(&self, cx: &OpCx, path: &VPath) -> FsResult<Vec<u8>> {
-        pass(&self.script, Call::ReadLink)?;
+        pass(&self.script, Call::ReadLink).await?;
         self.inner.read_link(cx, path).await
     }
 }
@@ -242,7 +295,7 @@ struct FaultyListing {
 #[async_trait]
 impl Listing for FaultyListing {
     async fn next(&mut self, max: usize) -> FsResult<Vec<Entry>> {
-        pass(&self.script, Call::Next)?;
+        pass(&self.script, Call::Next).await?;
         self.inner.next(max).await
     }
 
@@ -263,7 +316,7 @@ impl ReadFile for FaultyRead {
     }
 
     async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
-        pass(&self.script, Call::Read)?;
+        pass(&self.script, Call::Read).await?;
         self.inner.read(at, len, into).await
     }
 }
@@ -276,52 +329,52 @@ struct FaultyWrite {
 #[async_trait]
 impl WriteFile for FaultyWrite {
     async fn entry(&self) -> FsResult<Entry> {
-        pass(&self.script, Call::Entry)?;
+        pass(&self.script, Call::Entry).await?;
         self.inner.entry().await
     }
 
     async fn write(&self, at: u64, data: Vec<Bytes>) -> FsResult<()> {
-        pass(&self.script, Call::Write)?;
+        pass(&self.script, Call::Write).await?;
         self.inner.write(at, data).await
     }
 
     async fn append(&self, data: Vec<Bytes>) -> FsResult<u64> {
-        pass(&self.script, Call::Append)?;
+        pass(&self.script, Call::Append).await?;
         self.inner.append(data).await
     }
 
     async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
-        pass(&self.script, Call::ReadBack)?;
+        pass(&self.script, Call::ReadBack).await?;
         self.inner.read(at, len, into).await
     }
 
     async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
-        pass(&self.script, Call::SetAttrsOpen)?;
+        pass(&self.script, Call::SetAttrsOpen).await?;
         self.inner.set_attrs(attrs).await
     }
 
     async fn sync(&self) -> FsResult<()> {
-        pass(&self.script, Call::Sync)?;
+        pass(&self.script, Call::Sync).await?;
         self.inner.sync().await
     }
 
     async fn retarget(&self, to: &VPath, how: Rename) -> FsResult<()> {
-        pass(&self.script, Call::Retarget)?;
+        pass(&self.script, Call::Retarget).await?;
         self.inner.retarget(to, how).await
     }
 
     async fn commit(&self) -> FsResult<Entry> {
-        pass(&self.script, Call::Commit)?;
+        pass(&self.script, Call::Commit).await?;
         self.inner.commit().await
     }
 
     async fn keep(&self) -> FsResult<u64> {
-        pass(&self.script, Call::Keep)?;
+        pass(&self.script, Call::Keep).await?;
         self.inner.keep().await
     }
 
     async fn discard(&self) -> FsResult<()> {
-        pass(&self.script, Call::Discard)?;
+        pass(&self.script, Call::Discard).await?;
         self.inner.discard().await
     }
 }

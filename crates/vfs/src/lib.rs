@@ -6,7 +6,7 @@
 //! - [`Mounts`]: several backends as one tree. [`Subtree`]: one directory of a backend as a whole one.
 //! - [`Spool`], [`Cache`], [`Patience`]: random access, remembered look-ups, time limits and repeated
 //!   tries for stores that are far away.
-//! - [`Faulty`]: fails the n-th call, for tests.
+//! - [`Faulty`]: fails the n-th call or lets it wait, for tests.
 //! - [`Memory`]: the reference backend, for tests.
 //! - `conformance` (feature `conformance`): the suite that every backend passes.
 //!
@@ -40,7 +40,7 @@ pub use entry::{
     Attrs, Cursor, Entry, FileKind, Links, OpenWrite, Partial, Removal, Rename, Space, WriteMode,
 };
 pub use error::{FsError, FsErrorKind, FsResult, Retry};
-pub use faulty::{Call, Fault, Faulty};
+pub use faulty::{Call, Fault, Faulty, Hold};
 pub use memory::Memory;
 pub use mounts::{MountTwice, Mounts};
 pub use patience::{Patience, PatienceLimits};

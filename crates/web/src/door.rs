@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) basic_key: BasicKey,
     pub(crate) pool: Arc<Pool>,
     pub(crate) header_timeout: Duration,
+    /// How long a browser's session may do nothing.
+    pub(crate) session_idle: Duration,
     /// Bytes a second.
     pub(crate) minimum_rate: u64,
 }
@@ -64,6 +66,7 @@ impl WebDoor {
             basic_key: BasicKey::fresh().map_err(|_| WebOptionsError::NoRandomness)?,
             pool: Pool::new(options.read_ahead.0),
             header_timeout: options.header_timeout.0,
+            session_idle: options.session_idle.0,
             minimum_rate: options.minimum_rate.0,
         });
         Ok(Arc::new(Self {

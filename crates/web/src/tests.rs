@@ -31,7 +31,7 @@ use portreeve_session::{
     Audience, Gatekeeper, GroupPlan, LimitsOptions, MemoryQuota, MountLimits, MountOptions, MountPlan,
     VerbWords, World, audit::Audit,
 };
-use portreeve_vfs::{FileSystem, Memory};
+use portreeve_vfs::{Faulty, FileSystem, Memory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::{WebDoor, WebOptions, serve};
@@ -112,6 +112,33 @@ impl Rig {
 
     fn with(storage: impl FileSystem + 'static, options: &WebOptions, limits: MountLimits) -> Self {
         let storage: Arc<dyn FileSystem> = Arc::new(storage);
+        Self::limited(&storage, options, limits, Self::limits())
+    }
+
+    /// A storage that the test keeps a hand on.
+    fn shared(storage: Arc<Faulty>) -> Self {
+        let storage: Arc<dyn FileSystem> = storage;
+        Self::limited(
+            &storage,
+            &WebOptions::default(),
+            MountLimits::default(),
+            Self::limits(),
+        )
+    }
+
+    fn limits() -> LimitsOptions {
+        LimitsOptions {
+            refusal_delay: DurationText(Duration::ZERO),
+            ..LimitsOptions::default()
+        }
+    }
+
+    fn limited(
+        storage: &Arc<dyn FileSystem>,
+        options: &WebOptions,
+        limits: MountLimits,
+        of_sessions: LimitsOptions,
+    ) -> Self {
         let asked = Arc::new(Asked::default());
         let mount = |verbs: &str| {
             let options = MountOptions {
@@ -122,7 +149,7 @@ impl Rig {
                 rules: Vec::new(),
                 limits,
             };
-            let mounts = vec![MountPlan::new(&options, Arc::clone(&storage)).ok().unwrap()];
+            let mounts = vec![MountPlan::new(&options, Arc::clone(storage)).ok().unwrap()];
             GroupPlan { mounts }
         };
         let groups = BTreeMap::from([
@@ -138,10 +165,7 @@ impl Rig {
             Chain::new(vec![Step::method("asked", Arc::clone(&asked) as Arc<dyn Method>)]),
             Resolver::new(rules, Vec::new()),
             groups,
-            LimitsOptions {
-                refusal_delay: DurationText(Duration::ZERO),
-                ..LimitsOptions::default()
-            },
+            of_sessions,
         );
         Self {
             door: WebDoor::new(options).unwrap(),
@@ -211,6 +235,17 @@ impl Rig {
     fn verified(&self) -> u64 {
         self.asked.verified.load(Ordering::SeqCst)
     }
+}
+
+/// Waits for what other tasks bring about.
+async fn until(mut come: impl AsyncFnMut() -> bool) {
+    for _ in 0..100_000 {
+        if come().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it did not come about");
 }
 
 /// An answer, read to its end.

@@ -1,7 +1,8 @@
 //! `PUT /api/v1/files/content?path=`: a whole file, or the rest of one (`Content-Range`).
 //!
 //! Everything that can be refused is refused before the body is read: a client that waits for
-//! `100 Continue` sends nothing in vain.
+//! `100 Continue` sends nothing in vain. What the request expects of the file is asked twice: then, and
+//! when the body is there, so that a change in between is not overwritten.
 
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use portreeve_model::VPath;
-use portreeve_session::{Attrs, Entry, FsErrorKind, Links, OpenWrite, Session, WriteMode};
+use portreeve_session::{
+    Attrs, Entry, FsError, FsErrorKind, FsResult, Links, OpenWrite, Session, UserFs, WriteMode,
+};
 
 use super::stat::{IntoProblem, UPLOAD_INCOMPLETE, insert};
 use crate::{
@@ -36,7 +39,7 @@ pub(crate) async fn write(
     let wanted = Wanted::parse(&head.headers)?;
     let session = who.session;
     let fs = session.fs();
-    let there = fs.stat(&path, Links::Follow).await.ok();
+    let there = there(fs, &path).await?;
     if there.as_ref().is_some_and(Entry::is_dir) {
         return Err(FsErrorKind::IsDir.into_problem());
     }
@@ -44,10 +47,12 @@ pub(crate) async fn write(
         return Err(Problem::precondition());
     }
     let how = wanted.open(&head.headers);
-    let only_new = etag::only_new(&head.headers);
+    let conditional = etag::has_condition(&head.headers);
     let upload = match fs.upload(&path, how).await {
         Ok(upload) => upload,
-        Err(error) if error.kind() == FsErrorKind::Exists && only_new => return Err(Problem::precondition()),
+        Err(error) if error.kind() == FsErrorKind::Exists && conditional => {
+            return Err(Problem::precondition());
+        }
         Err(error) => {
             let misplaced = matches!(error.kind(), FsErrorKind::Conflict | FsErrorKind::Incomplete);
             let kept = if misplaced {
@@ -58,10 +63,11 @@ pub(crate) async fn write(
             return Err(Problem::from(error).upload_offset(kept));
         }
     };
-    match incoming::receive(upload, body, wanted.place, &session, door.minimum_rate).await {
+    let stands = still_stands(fs, &path, &head.headers);
+    match incoming::receive(upload, body, wanted.place, &session, door.minimum_rate, stands).await {
         Ok(Received::Whole(entry)) => Ok(done(&path, &entry, there.is_none())),
         Ok(Received::Piece { kept }) => Ok(piece(kept)),
-        Err(Unfinished::Storage(error)) if error.kind() == FsErrorKind::Exists && only_new => {
+        Err(Unfinished::Storage(error)) if error.kind() == FsErrorKind::Exists && conditional => {
             Err(Problem::precondition())
         }
         Err(Unfinished::Storage(error)) => {
@@ -76,6 +82,28 @@ pub(crate) async fn write(
             };
             Err(problem.upload_offset(Some(kept)).close())
         }
+    }
+}
+
+/// What is at a path, as far as this person may know.
+async fn there(fs: &UserFs, path: &VPath) -> FsResult<Option<Entry>> {
+    match fs.stat(path, Links::Follow).await {
+        Ok(entry) => Ok(Some(entry)),
+        Err(error) if matches!(error.kind(), FsErrorKind::NotFound | FsErrorKind::Refused) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the file is still as the request expects, now that its new content is there. If not, that
+/// content is thrown away: it was made of something that is no more, and kept it would hide what is.
+async fn still_stands(fs: &UserFs, path: &VPath, headers: &HeaderMap) -> FsResult<()> {
+    if !etag::has_condition(headers) {
+        return Ok(());
+    }
+    match etag::for_writing(headers, there(fs, path).await?.as_ref()) {
+        Condition::Fails => Err(FsError::new(FsErrorKind::Exists)
+            .context("it was changed while its new content came, and the request did not expect that")),
+        Condition::Holds | Condition::NotModified => Ok(()),
     }
 }
 

@@ -87,6 +87,7 @@ pub(crate) async fn submit(
     };
     let cookie = credentials::random_text().map_err(no_randomness)?;
     let token = credentials::random_text().map_err(no_randomness)?;
+    session.lives_by(door.session_idle);
     let browser = Arc::new(Browser { session, token });
     drop(
         door.browsers

@@ -90,6 +90,34 @@ async fn a_killed_session_is_out() {
     );
 }
 
+/// `limits.idle` is over at once here: who lives by it is out with the next sweep.
+#[tokio::test]
+async fn a_browser_lives_by_its_own_idle_time() {
+    let limits = LimitsOptions {
+        idle: DurationText(Duration::ZERO),
+        ..Rig::limits()
+    };
+    for (session_idle, stays) in [
+        (Duration::from_secs(1800), true),
+        (Duration::from_nanos(1), false),
+    ] {
+        let options = WebOptions {
+            session_idle: DurationText(session_idle),
+            ..WebOptions::default()
+        };
+        let storage: Arc<dyn FileSystem> = Arc::new(sample(1));
+        let rig = Rig::limited(&storage, &options, MountLimits::default(), limits.clone());
+        let cookie = sign_in(&rig, &[]).await.cookie();
+        rig.get(ME, &[("authorization", ALICE)]).await;
+        assert_eq!(rig.gate.sessions().len(), 2);
+        rig.gate.sweep().await;
+        let status = rig.get(ME, &[("cookie", &cookie)]).await.status;
+        assert_eq!(status == StatusCode::OK, stays, "{session_idle:?}: {status}");
+        rig.get(ME, &[("authorization", ALICE)]).await;
+        assert_eq!(rig.verified(), 3, "a session of Basic goes by limits.idle");
+    }
+}
+
 #[tokio::test]
 async fn every_refusal_looks_alike() {
     let rig = Rig::new(sample(1));

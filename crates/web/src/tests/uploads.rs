@@ -1,8 +1,8 @@
 //! Uploads: whole, cut, resumed, refused.
 
 use portreeve_model::{SessionId, options::SizeText};
-use portreeve_session::Links;
-use portreeve_vfs::{OpCx, Owner};
+use portreeve_session::{FsErrorKind, Links, Removal};
+use portreeve_vfs::{Call, Fault, OpCx, Owner};
 
 use super::*;
 
@@ -288,4 +288,149 @@ async fn a_slow_sender_is_cut() {
     assert!(got.starts_with("HTTP/1.1 408 "), "{got}");
     assert_eq!(visible(&memory).await, None);
     assert_eq!(kept(&rig).await, Some(2));
+}
+
+/// Begins a PUT and sends the first byte of two when the server asks for the body.
+async fn begin(rig: &Rig, headers: &str) -> DuplexStream {
+    let mut stream = rig.connect().await;
+    let head = format!(
+        "PUT {CONTENT} HTTP/1.1\r\nhost: x\r\nauthorization: {ALICE}\r\ncontent-length: 2\r\n\
+         expect: 100-continue\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n", "{headers}");
+    stream.write_all(b"n").await.unwrap();
+    stream
+}
+
+/// What changed while the body came is not overwritten by who did not expect it.
+#[tokio::test]
+async fn conditions_are_weighed_again_when_the_body_is_there() {
+    let old = Some("old");
+    for (before, meanwhile, headers, status) in [
+        (old, old, "", 200),
+        (old, Some("other"), "", 200),
+        (old, old, "if-match: ETAG\r\n", 200),
+        (old, Some("other"), "if-match: ETAG\r\n", 412),
+        (old, None, "if-match: ETAG\r\n", 412),
+        (old, Some("other"), "if-match: *\r\n", 200),
+        (old, None, "if-match: *\r\n", 412),
+        (None, None, "if-none-match: *\r\n", 201),
+        (None, Some("other"), "if-none-match: *\r\n", 412),
+        (
+            None,
+            Some("other"),
+            "if-none-match: *\r\ncontent-range: bytes 1-2/3\r\n",
+            412,
+        ),
+        (
+            old,
+            Some("other"),
+            "if-match: ETAG\r\ncontent-range: bytes 1-2/3\r\n",
+            412,
+        ),
+        (old, old, "if-match: ETAG\r\ncontent-range: bytes 1-2/3\r\n", 200),
+    ] {
+        let memory = Memory::new();
+        let rig = Rig::new(memory.clone());
+        if let Some(before) = before {
+            memory.plant(&path("/up.bin"), before.as_bytes()).unwrap();
+        }
+        if headers.contains("content-range") {
+            let first = [
+                ("authorization", ALICE),
+                ("content-length", "1"),
+                ("content-range", "bytes 0-0/3"),
+            ];
+            let answer = rig.send(request("PUT", CONTENT, &first, "p")).await;
+            assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        }
+        let stat = rig
+            .get("/api/v1/files/stat?path=/up.bin", &[("authorization", ALICE)])
+            .await;
+        let etag = stat.json()["etag"].as_str().unwrap_or_default().to_owned();
+        let filled_in = headers.replace("ETAG", &etag);
+        let mut stream = begin(&rig, &filled_in).await;
+        if meanwhile != before {
+            let cx = OpCx::new(SessionId::fresh(), Owner("somebody".into()), Default::default());
+            let _ = memory.remove(&cx, &path("/up.bin"), Removal::File).await;
+            if let Some(meanwhile) = meanwhile {
+                memory.plant(&path("/up.bin"), meanwhile.as_bytes()).unwrap();
+            }
+        }
+        stream.write_all(b"w").await.unwrap();
+        let mut got = [0; 12];
+        stream.read_exact(&mut got).await.unwrap();
+        let row = format!("{before:?} {meanwhile:?} {headers:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&got),
+            format!("HTTP/1.1 {status}"),
+            "{row}"
+        );
+        let seen = visible(&memory)
+            .await
+            .map(|seen| String::from_utf8(seen).unwrap());
+        let new = if headers.contains("content-range") {
+            "pnw"
+        } else {
+            "nw"
+        };
+        assert_eq!(
+            seen.as_deref(),
+            if status == 412 { meanwhile } else { Some(new) },
+            "{row}"
+        );
+        assert_eq!(kept(&rig).await, None, "{row}");
+    }
+}
+
+/// When the second look itself fails, nothing appears and nothing is lost.
+#[tokio::test]
+async fn a_second_look_that_fails_keeps_what_came() {
+    let memory = Memory::new();
+    memory.plant(&path("/up.bin"), b"old").unwrap();
+    let faulty = Arc::new(Faulty::over(Arc::new(memory.clone())));
+    let rig = Rig::shared(Arc::clone(&faulty));
+    let mut stream = begin(&rig, "if-match: *\r\n").await;
+    faulty.set(Fault {
+        call: Some(Call::Stat),
+        nth: 1,
+        times: 1,
+        error: FsErrorKind::Backend.into(),
+    });
+    stream.write_all(b"w").await.unwrap();
+    let mut got = [0; 12];
+    stream.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"HTTP/1.1 502");
+    assert_eq!(visible(&memory).await.unwrap(), b"old");
+    assert_eq!(kept(&rig).await, Some(2));
+}
+
+/// hyper drops a request when its client goes. An end that was begun is gone through with.
+#[tokio::test]
+async fn an_end_goes_on_when_the_client_goes() {
+    for (call, last) in [(Call::Commit, "0-1/2"), (Call::Keep, "0-1/3")] {
+        let memory = Memory::new();
+        let faulty = Arc::new(Faulty::over(Arc::new(memory.clone())));
+        let rig = Rig::shared(Arc::clone(&faulty));
+        let hold = faulty.hold(call);
+        let mut stream = begin(&rig, &format!("content-range: bytes {last}\r\n")).await;
+        stream.write_all(b"w").await.unwrap();
+        until(async || hold.arrived() == 1).await;
+        drop(stream);
+        until(async || rig.gate.connections() == 0).await;
+        hold.let_go(1);
+        match call {
+            Call::Commit => {
+                until(async || visible(&memory).await.is_some()).await;
+                assert_eq!(visible(&memory).await.unwrap(), b"nw");
+            }
+            _ => {
+                until(async || kept(&rig).await.is_some()).await;
+                assert_eq!((kept(&rig).await, visible(&memory).await), (Some(2), None));
+            }
+        }
+    }
 }

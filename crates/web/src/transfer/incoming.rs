@@ -27,12 +27,14 @@ pub(crate) enum Unfinished {
 }
 
 /// Receives `length` bytes into `upload` from offset `at` on, and commits it where `last`, else keeps it.
+/// `stands` is asked when all is there: an error of it takes the place of the commit.
 pub(crate) async fn receive(
     upload: Upload,
     body: Body,
     place: Place,
     session: &Session,
     minimum_rate: u64,
+    stands: impl Future<Output = FsResult<()>>,
 ) -> Result<Received, Unfinished> {
     let mut receiving = Receiving {
         upload: Some(upload),
@@ -75,7 +77,7 @@ pub(crate) async fn receive(
             let kept = receiving.keep(why.clone()).await;
             Err(Unfinished::Client { why, too_slow, kept })
         }
-        _ if place.last => match receiving.commit().await {
+        _ if place.last => match receiving.commit(stands).await {
             Ok(entry) => Ok(Received::Whole(Box::new(entry))),
             Err(error) => Err(Unfinished::Storage(error)),
         },
@@ -142,26 +144,25 @@ impl Receiving {
         (write, gathered)
     }
 
-    async fn commit(mut self) -> FsResult<Entry> {
+    /// The end of an upload runs to its end even where hyper drops us meanwhile: the session sees to it.
+    async fn commit(mut self, stands: impl Future<Output = FsResult<()>>) -> FsResult<Entry> {
+        if let Err(error) = stands.await {
+            return Err(self.fail(error).await);
+        }
         match self.upload.take() {
-            Some(upload) => tokio::spawn(async move { upload.commit().await })
-                .await
-                .unwrap_or_else(|_| Err(FsErrorKind::Backend.into())),
+            Some(upload) => upload.commit().await,
             None => Err(FsErrorKind::Conflict.into()),
         }
     }
 
     async fn keep(mut self, why: FsError) -> u64 {
         match self.upload.take() {
-            Some(upload) => {
-                let kept = tokio::spawn(async move { upload.keep(why).await.unwrap_or(0) });
-                kept.await.unwrap_or(0)
-            }
+            Some(upload) => upload.keep(why).await.unwrap_or(0),
             None => 0,
         }
     }
 
-    /// A write failed: the upload is ended with that error, which decides whether anything is kept.
+    /// It cannot go on: the upload is ended with that error, which decides whether anything is kept.
     async fn fail(mut self, error: FsError) -> FsError {
         self.unwritten.clear();
         self.gathered.clear();
