@@ -10,7 +10,7 @@ use super::{Failure, Out};
 /// Checks `files`, the oldest first: each continues the one before it.
 pub(crate) fn verify(files: &[PathBuf], out: &mut Out) -> Result<(), Failure> {
     let (mut records, mut broken, mut told) = (0, 0, Vec::new());
-    let mut last: Option<Vec<u8>> = None;
+    let (mut last, mut head): (Option<Vec<u8>>, _) = (None, None);
     for file in files {
         let verified = audit::verify(file, last.as_deref())
             .map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))?;
@@ -22,8 +22,9 @@ pub(crate) fn verify(files: &[PathBuf], out: &mut Out) -> Result<(), Failure> {
             );
         }
         last = verified.last.or(last);
+        head = verified.head.or(head);
     }
-    let answer = json!({ "ok": broken == 0, "records": records, "findings": told });
+    let answer = json!({ "ok": broken == 0, "records": records, "findings": told, "head": head });
     out.answer(&answer, text)?;
     if broken == 0 {
         Ok(())
@@ -55,6 +56,9 @@ fn text(answer: &Value) -> String {
         "BROKEN"
     };
     text.push_str(&format!("{records} records: {verdict}\n"));
+    if let Some(head) = answer.get("head").and_then(Value::as_str) {
+        text.push_str(&format!("head {head}\n"));
+    }
     text
 }
 

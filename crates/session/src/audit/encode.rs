@@ -1,4 +1,6 @@
-//! An event as one line of JSON: fixed names, values escaped, no byte below 0x20.
+//! An event as one line of JSON: fixed names, values escaped. No control character of either set, and
+//! nothing that changes how the text around it is shown, stands in it as itself: whoever names a file
+//! must not be able to rewrite what an administrator sees (Unicode TR 36, section 3.2).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,7 +37,32 @@ pub(super) fn line(event: &Event) -> String {
     );
     act(&mut map, &event.act);
     map.insert("ms".into(), (event.took.as_micros() as f64 / 1000.0).into());
-    Value::Object(map).to_string()
+    visible(Value::Object(map).to_string())
+}
+
+/// Escapes what JSON leaves as it is: C1 controls, direction marks, what has no width, line separators.
+/// Such characters stand in strings alone, so this changes no meaning.
+fn visible(json: String) -> String {
+    if !json.contains(is_deceptive) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 32);
+    for c in json.chars() {
+        if is_deceptive(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn is_deceptive(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 fn put(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
@@ -163,6 +190,32 @@ mod tests {
         assert_eq!(back["at"], "2024-02-29T00:00:00.123Z");
         assert_eq!(back["path_hex"], "2f610a621b5b33316dff22");
         assert_eq!(back["ms"], 1.5);
+    }
+
+    #[test]
+    fn what_would_change_the_text_around_it_is_escaped() {
+        let name = "a\u{9b}31m\u{202e}fdp\u{2028}\u{e0041}\u{7f}\u{e9}\u{1f600}";
+        let path = VPath::parse(format!("/{name}").as_bytes()).unwrap();
+        let line = line(&Event {
+            at: UNIX_EPOCH,
+            connection: None,
+            session: None,
+            origin: None,
+            user: Some(name.into()),
+            act: Act::RemoveFile(path),
+            outcome: Outcome::Ok,
+            took: Duration::ZERO,
+        });
+        assert!(!line.contains(is_deceptive), "{line:?}");
+        assert!(
+            line.contains("a\\u009b31m\\u202efdp\\u2028\\udb40\\udc41\\u007f\u{e9}\u{1f600}"),
+            "{line}"
+        );
+        let back: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&back["user"], &back["path"]),
+            (&name.into(), &format!("/{name}").into())
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! A file of records, each bound to the one before it: `"prev"` is the BLAKE3 hash of the former
-//! line, across rotations and restarts, so that a changed or missing line shows.
+//! A file of records, each sealed and bound to the one before it: `"hash"` is the BLAKE3 hash of the
+//! line before that field, `"prev"` the former line's `"hash"`, across rotations and restarts. So a
+//! changed line shows by itself, a missing one by its successor.
 
 use std::{
     fs,
@@ -29,10 +30,29 @@ pub(super) struct File {
 const LOOK: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_mins(1);
 
-/// The hash that binds the next line to `line`.
+const SEAL: &[u8] = b",\"hash\":\"";
+const SEAL_END: &[u8] = b"\"}";
+const DIGITS: usize = 32;
+
+fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().chars().take(DIGITS).collect()
+}
+
+/// A line apart: what is sealed, and the hash that seals it. None for a line that has no seal.
+pub(super) fn sealed(line: &[u8]) -> Option<(&[u8], &str)> {
+    let line = line.strip_suffix(SEAL_END)?;
+    let (line, digits) = line.split_at_checked(line.len().checked_sub(DIGITS)?)?;
+    Some((line.strip_suffix(SEAL)?, std::str::from_utf8(digits).ok()?))
+}
+
+/// Whether the seal of a line fits it.
+pub(super) fn is_intact((body, seal): (&[u8], &str)) -> bool {
+    hash(body) == seal
+}
+
+/// What the next line's `prev` says of `line`: its seal, or the hash of a torn line.
 pub(super) fn bind(line: &[u8]) -> String {
-    let hash = blake3::hash(line);
-    hash.to_hex().chars().take(32).collect()
+    sealed(line).map_or_else(|| hash(line), |(_, seal)| seal.to_owned())
 }
 
 impl File {
@@ -159,19 +179,24 @@ impl File {
 impl super::Sink for File {
     fn write(&mut self, line: &str) -> io::Result<()> {
         self.settle()?;
-        let bound = format!(
-            "{{\"prev\":\"{}\",{}\n",
+        let body = line.strip_prefix('{').unwrap_or(line);
+        let mut record = format!(
+            "{{\"prev\":\"{}\",{}",
             self.prev,
-            line.strip_prefix('{').unwrap_or(line)
+            body.strip_suffix('}').unwrap_or(body)
         );
-        let bytes = bound.as_bytes();
+        let seal = hash(record.as_bytes());
+        record.push_str(",\"hash\":\"");
+        record.push_str(&seal);
+        record.push_str("\"}\n");
+        let bytes = record.as_bytes();
         if let Err(error) = self.file.write_all(bytes) {
             // A part may have been written (disk full): take it back, so that no torn line stays.
             let _ = self.file.set_len(self.len);
             return Err(error);
         }
         self.len += bytes.len() as u64;
-        self.prev = bind(bound.trim_end().as_bytes());
+        self.prev = seal;
         Ok(())
     }
 }

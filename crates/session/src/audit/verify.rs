@@ -1,4 +1,4 @@
-//! Verifying an audit file: every line bound to the one before it.
+//! Verifying an audit file: every line whole in itself and bound to the one before it.
 
 use std::{
     fs::File,
@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::file::bind;
+use super::file::{bind, is_intact, sealed};
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// The last line: what the next file of the chain continues.
     pub last: Option<Vec<u8>>,
+    /// What the next record will be bound to. Noted elsewhere, it tells later whether the end was cut off:
+    /// it must still be some record's hash.
+    pub head: Option<String>,
+}
+
+/// What binds a record. Other fields are not looked at.
+#[derive(serde::Deserialize)]
+struct Record {
+    prev: String,
 }
 
 /// Reads an audit file and answers how many records it holds, and every line that does not fit. The
@@ -41,13 +50,14 @@ pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<Verified> {
     let mut reader = BufReader::new(File::open(path)?);
     let (mut findings, mut count, mut number) = (Vec::new(), 0, 0);
     let mut expected = after.map(bind);
-    let (mut line, mut line_before) = (Vec::new(), None);
+    let (mut line, mut line_before, mut torn) = (Vec::new(), None, None);
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line)? == 0 {
             return Ok(Verified {
                 records: count,
                 findings,
+                head: line_before.as_deref().map(bind),
                 last: line_before,
             });
         }
@@ -59,28 +69,37 @@ pub fn verify(path: &Path, after: Option<&[u8]>) -> io::Result<Verified> {
             what: what.to_owned(),
             broken,
         };
-        let record: Option<serde_json::Value> = serde_json::from_slice(text).ok();
-        match record
-            .as_ref()
-            .and_then(|record| record.get("prev"))
-            .and_then(|prev| prev.as_str())
-        {
-            None if whole => findings.push(finding(
-                "torn: it is no whole record (the server died while writing it)",
-                false,
-            )),
-            None => findings.push(finding(
+        let record: Option<Record> = serde_json::from_slice(text).ok();
+        let vouched = |prev: &str| expected.as_ref().is_none_or(|expected| prev == expected);
+        match (record, sealed(text)) {
+            (Some(record), Some(seal)) => {
+                count += 1;
+                if !is_intact(seal) {
+                    findings.push(finding("broken: it was changed: its hash does not fit it", true));
+                }
+                if !vouched(&record.prev) {
+                    let what = "broken: it does not follow the line before it: lines are missing between them, or \
+                                were put in";
+                    findings.push(finding(what, true));
+                } else if let Some(torn) = torn.and_then(|at: usize| findings.get_mut(at)) {
+                    // The server that came after has seen it as it is.
+                    torn.what = "torn: the server died while writing it".to_owned();
+                    torn.broken = false;
+                }
+                torn = None;
+            }
+            (None, None) if !whole => findings.push(finding(
                 "torn: it has no end (the server died while writing it, or writes it now)",
                 false,
             )),
-            Some(prev) => {
-                count += 1;
-                if expected.as_ref().is_some_and(|expected| prev != expected) {
-                    let what = "broken: it does not follow the line before it: one of the two was changed, or \
-                                lines are missing between them";
-                    findings.push(finding(what, true));
-                }
+            (None, None) => {
+                torn = Some(findings.len());
+                findings.push(finding(
+                    "broken: it is no record, and no line after it vouches for it",
+                    true,
+                ));
             }
+            _ => findings.push(finding("broken: it was changed: it is no whole record", true)),
         }
         expected = Some(bind(text));
         line_before = Some(text.to_vec());
@@ -125,6 +144,19 @@ mod tests {
 
         let good = fs::read_to_string(&path).unwrap();
         fs::write(&path, good.replace("\"a\":2", "\"a\":9")).unwrap();
+        assert_eq!(lines(&path), [2]);
+        // The last line has no successor that could tell.
+        fs::write(&path, good.replace("\"a\":4", "\"a\":9")).unwrap();
+        assert_eq!(lines(&path), [4]);
+        // Who seals a changed line anew is told by the next.
+        let mut second: Vec<_> = good.lines().map(str::to_owned).collect();
+        let (body, _) = sealed(second[1].as_bytes()).unwrap();
+        let body = String::from_utf8_lossy(body).replace("\"a\":2", "\"a\":9");
+        second[1] = format!(
+            "{body},\"hash\":\"{}\"}}",
+            &blake3::hash(body.as_bytes()).to_hex()[..32]
+        );
+        fs::write(&path, second.join("\n") + "\n").unwrap();
         assert_eq!(lines(&path), [3]);
 
         let without: String = good
@@ -141,6 +173,25 @@ mod tests {
         let (count, findings) = checked(&path);
         assert_eq!((count, findings.len()), (4, 1));
         assert!(findings[0].what.starts_with("torn"), "{findings:?}");
+    }
+
+    #[test]
+    fn any_byte_that_is_changed_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        write(&path, &["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"]);
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() - 1 {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            let line = 1 + good[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+            assert!(
+                lines(&path).first() == Some(&line),
+                "byte {at}: {:?}",
+                checked(&path)
+            );
+        }
     }
 
     #[test]
