@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use portreeve_model::Origin;
 use portreeve_session::{Audience, Connection, Gatekeeper};
-use portreeve_sftp::{HostKeys, SftpDoor};
+use portreeve_sftp::{HostKeyError, HostKeys, SftpDoor, SftpOptions};
 use portreeve_web::WebDoor;
 use rustls::ServerConfig;
 use tokio::{io::BufReader, net::TcpStream, sync::OwnedSemaphorePermit};
@@ -92,8 +92,8 @@ impl Doors {
         };
         match &listener.protocol {
             Protocol::Sftp(options) => {
-                let keys = HostKeys::load_or_create(data_dir).map_err(|error| error.to_string())?;
-                let fingerprints = keys.fingerprints(options.ecdsa_host_key);
+                let keys = host_keys(options, data_dir).map_err(|error| error.to_string())?;
+                let fingerprints = keys.fingerprints();
                 let print = fingerprint(&(options, &fingerprints));
                 let door = kept(&print).unwrap_or_else(|| {
                     tracing::info!(listener = %listener.name, keys = fingerprints.join(" "), "host keys");
@@ -169,6 +169,16 @@ impl Doors {
     }
 }
 
+/// The keys that a listener offers; what is missing is made.
+fn host_keys(options: &SftpOptions, data_dir: &Path) -> Result<HostKeys, HostKeyError> {
+    let keys = HostKeys::load_or_create(data_dir)?;
+    if options.ecdsa_host_key {
+        keys.with_ecdsa(data_dir)
+    } else {
+        Ok(keys)
+    }
+}
+
 /// One listener's way in.
 struct Doorway {
     gate: Gatekeeper,
@@ -214,4 +224,24 @@ async fn https(door: Arc<WebDoor>, tls: &TlsAcceptor, stream: TcpStream, connect
     };
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     portreeve_web::serve(door, stream, h2, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ecdsa_host_key_is_made_when_a_listener_asks_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = || dir.path().join("ssh_host_ecdsa_key").exists();
+        for asks in [false, true] {
+            let options = SftpOptions {
+                ecdsa_host_key: asks,
+                ..SftpOptions::default()
+            };
+            let keys = host_keys(&options, dir.path()).unwrap();
+            assert_eq!(there(), asks);
+            assert_eq!(keys.fingerprints().len(), if asks { 3 } else { 2 });
+        }
+    }
 }

@@ -26,8 +26,8 @@ const MAC_COMPATIBLE: &[mac::Name] = &[
     mac::HMAC_SHA256,
 ];
 
-/// What is offered to a client.
-pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
+/// What is offered to a client; `ecdsa` says whether there is such a host key.
+pub(crate) fn preferred(options: &SftpOptions, ecdsa: bool) -> Preferred {
     let ciphers = options.ciphers.iter().map(|name| match name {
         CipherName::Aes256Gcm => cipher::AES_256_GCM,
         CipherName::Aes128Gcm => cipher::AES_128_GCM,
@@ -35,7 +35,7 @@ pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
         CipherName::Aes256Ctr => cipher::AES_256_CTR,
     });
     let mut keys = vec![Algorithm::Ed25519];
-    if options.ecdsa_host_key {
+    if ecdsa {
         keys.push(Algorithm::Ecdsa {
             curve: russh::keys::EcdsaCurve::NistP256,
         });

@@ -49,7 +49,7 @@ pub struct SftpDoor {
 }
 
 impl SftpDoor {
-    /// A door with these options and keys.
+    /// A door with these options and keys. `ecdsa_host_key` counts only where `keys` have one.
     #[must_use]
     pub fn new(options: &SftpOptions, keys: &HostKeys) -> Arc<Self> {
         let config = Config {
@@ -57,13 +57,13 @@ impl SftpDoor {
             // The chain delays refusals itself; what it takes is told with each.
             auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: None,
-            keys: keys.offered(options.ecdsa_host_key),
+            keys: keys.offered(),
             limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
             window_size: u32::try_from(options.window.0).unwrap_or(u32::MAX),
             maximum_packet_size: CHANNEL_PACKET,
             channel_buffer_size: 32,
             event_buffer_size: 16,
-            preferred: algorithms::preferred(options),
+            preferred: algorithms::preferred(options, keys.has_ecdsa()),
             max_auth_attempts: MAX_REJECTIONS,
             // The supervisor below has the timers.
             inactivity_timeout: None,

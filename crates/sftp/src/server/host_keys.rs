@@ -49,19 +49,19 @@ pub enum HostKeyError {
 pub struct HostKeys {
     ed25519: PrivateKey,
     rsa: PrivateKey,
-    ecdsa: PrivateKey,
+    ecdsa: Option<PrivateKey>,
 }
 
 impl std::fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.fingerprints(true)).finish()
+        f.debug_list().entries(self.fingerprints()).finish()
     }
 }
 
 impl HostKeys {
-    /// Reads `ssh_host_ed25519_key`, `ssh_host_rsa_key` and `ssh_host_ecdsa_key` (OpenSSH format, without
-    /// passphrase) from `dir`; makes those that are missing, with mode 0600. Takes a second or so when
-    /// the RSA key is made: call it off the async threads.
+    /// Reads `ssh_host_ed25519_key` and `ssh_host_rsa_key` (OpenSSH format, without passphrase) from `dir`;
+    /// makes those that are missing, with mode 0600. Takes a second or so when the RSA key is made: call it
+    /// off the async threads.
     ///
     /// # Errors
     /// [`HostKeyError`] that names the file.
@@ -70,31 +70,40 @@ impl HostKeys {
             path: dir.to_owned(),
             source,
         })?;
-        let ecdsa = Algorithm::Ecdsa {
-            curve: EcdsaCurve::NistP256,
-        };
         Ok(Self {
             ed25519: load_or_make(&dir.join("ssh_host_ed25519_key"), &Algorithm::Ed25519)?,
             rsa: load_or_make(&dir.join("ssh_host_rsa_key"), &Algorithm::Rsa { hash: None })?,
-            ecdsa: load_or_make(&dir.join("ssh_host_ecdsa_key"), &ecdsa)?,
+            ecdsa: None,
         })
+    }
+
+    /// The same with `ssh_host_ecdsa_key`, for listeners whose options ask for it (`ecdsa_host_key`).
+    ///
+    /// # Errors
+    /// As [`HostKeys::load_or_create`].
+    pub fn with_ecdsa(mut self, dir: &Path) -> Result<Self, HostKeyError> {
+        let algorithm = Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256,
+        };
+        self.ecdsa = Some(load_or_make(&dir.join("ssh_host_ecdsa_key"), &algorithm)?);
+        Ok(self)
     }
 
     /// SHA-256 fingerprints as `ssh-keygen -l` shows them, each with its key type.
     #[must_use]
-    pub fn fingerprints(&self, ecdsa: bool) -> Vec<String> {
-        let keys = self.offered(ecdsa);
+    pub fn fingerprints(&self) -> Vec<String> {
+        let keys = self.offered();
         let one = |key: &PrivateKey| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
         keys.iter().map(one).collect()
     }
 
-    pub(crate) fn offered(&self, ecdsa: bool) -> Vec<PrivateKey> {
-        let mut keys = vec![self.ed25519.clone()];
-        if ecdsa {
-            keys.push(self.ecdsa.clone());
-        }
-        keys.push(self.rsa.clone());
-        keys
+    pub(crate) fn offered(&self) -> Vec<PrivateKey> {
+        let keys = [Some(&self.ed25519), self.ecdsa.as_ref(), Some(&self.rsa)];
+        keys.into_iter().flatten().cloned().collect()
+    }
+
+    pub(crate) const fn has_ecdsa(&self) -> bool {
+        self.ecdsa.is_some()
     }
 }
 
@@ -184,4 +193,44 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What lies in `dir`, each with its mode.
+    fn files(dir: &Path) -> Vec<(String, u32)> {
+        let mut files: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|file| {
+                let file = file.unwrap();
+                let mode = file.metadata().unwrap().mode() & 0o7777;
+                (file.file_name().into_string().unwrap(), mode)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn an_ecdsa_key_is_made_only_where_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let two = [("ssh_host_ed25519_key", 0o600), ("ssh_host_rsa_key", 0o600)];
+        let two = two.map(|(name, mode)| (name.to_owned(), mode));
+        let keys = HostKeys::load_or_create(dir.path()).unwrap();
+        assert_eq!(files(dir.path()), two);
+        assert_eq!(keys.fingerprints().len(), 2);
+        let more = keys.clone().with_ecdsa(dir.path()).unwrap();
+        assert_eq!(files(dir.path())[0], ("ssh_host_ecdsa_key".to_owned(), 0o600));
+        assert!(more.fingerprints()[1].starts_with("ecdsa-sha2-nistp256 SHA256:"));
+        let again = HostKeys::load_or_create(dir.path()).unwrap();
+        assert_eq!(
+            again.fingerprints(),
+            keys.fingerprints(),
+            "one that is there is not offered unasked"
+        );
+        let again = again.with_ecdsa(dir.path()).unwrap();
+        assert_eq!(again.fingerprints(), more.fingerprints());
+    }
 }
