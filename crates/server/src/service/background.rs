@@ -128,6 +128,60 @@ impl Service {
             accounts: Arc::clone(&self.lasting.accounts),
             bans: Arc::clone(&self.lasting.bans),
             listeners: listeners.collect::<Vec<(Arc<str>, Door)>>(),
+            sections: config.sections(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        path::Path,
+        time::{Duration, SystemTime},
+    };
+
+    use super::*;
+    use crate::check;
+
+    /// What a crash left two days ago.
+    fn plant(files: &Path) -> std::path::PathBuf {
+        let path = files.join(".~portreeve-0123456789abcdef.part");
+        let old = SystemTime::now() - Duration::from_secs(2 * 86_400);
+        fs::create_dir_all(files).unwrap();
+        fs::write(&path, "left").unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_times(fs::FileTimes::new().set_modified(old)).unwrap();
+        path
+    }
+
+    async fn gone(path: &Path) {
+        let wait = async {
+            while path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_the_end = tokio::time::timeout(Duration::from_secs(60), wait).await;
+        assert!(in_the_end.is_ok(), "{} is still there", path.display());
+    }
+
+    #[tokio::test]
+    async fn leftovers_are_cleared_at_the_start_and_every_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "[[listener]]\nprotocol = \"sftp\"\naddress = \"127.0.0.1:0\"\n[[auth]]\ntype = \"application\"\n\
+                    [storage.files]\ntype = \"disk\"\nroot = \"files\"\n[server]\ndata_dir = \"data\"\n\
+                    [groups.staff]\nmounts = [{ path = \"/\", storage = \"files\", verbs = \"full\" }]\n";
+        fs::write(dir.path().join("p.toml"), text).unwrap();
+        let files = dir.path().join("files");
+        let first = plant(&files);
+        let config = check::check_file(&dir.path().join("p.toml")).unwrap();
+        let service = Service::start(config).await.unwrap();
+        gone(&first).await;
+        let second = plant(&files);
+        tokio::time::pause();
+        tokio::time::advance(CLEAN).await;
+        tokio::time::resume();
+        gone(&second).await;
+        drop(service);
     }
 }
