@@ -63,8 +63,18 @@ pub(crate) async fn write(
             return Err(Problem::from(error).upload_offset(kept));
         }
     };
-    let stands = still_stands(fs, &path, &head.headers);
-    match incoming::receive(upload, body, wanted.place, &session, door.minimum_rate, stands).await {
+    let receiving = {
+        let (session, path, place, minimum) = (session.clone(), path.clone(), wanted.place, door.minimum_rate);
+        tokio::spawn(async move {
+            let stands = still_stands(session.fs(), &path, &head.headers);
+            incoming::receive(upload, body, place, &session, minimum, stands).await
+        })
+    };
+    let received = receiving.await.unwrap_or_else(|panic| {
+        let lost = FsError::new(FsErrorKind::Backend).caused_by(panic);
+        Err(Unfinished::Storage(lost))
+    });
+    match received {
         Ok(Received::Whole(entry)) => Ok(done(&path, &entry, there.is_none())),
         Ok(Received::Piece { kept }) => Ok(piece(kept)),
         Err(Unfinished::Storage(error)) if error.kind() == FsErrorKind::Exists && conditional => {

@@ -1,8 +1,8 @@
 //! The body of an upload: gathered into large pieces, written while the next ones come.
 //!
 //! Invariants: a file becomes visible only when exactly the declared length came (V5); everything
-//! that came and was not refused is kept otherwise (V2), whoever broke off, even when hyper drops the
-//! request in mid-body; at most two gathered pieces are held.
+//! that came and was not refused is kept otherwise (V2), whoever broke off; at most two gathered pieces
+//! are held.
 
 use std::{future::Future, time::Duration};
 
@@ -28,6 +28,10 @@ pub(crate) enum Unfinished {
 
 /// Receives `length` bytes into `upload` from offset `at` on, and commits it where `last`, else keeps it.
 /// `stands` is asked when all is there: an error of it takes the place of the commit.
+///
+/// To be run as a task of its own: hyper drops a request whose client went, and this has still to keep
+/// what came. (And a body that is read where hyper polls makes its task wake itself with every piece,
+/// for which the runtime wakes another thread: a tenth of an upload's time.)
 pub(crate) async fn receive(
     upload: Upload,
     body: Body,
@@ -37,7 +41,7 @@ pub(crate) async fn receive(
     stands: impl Future<Output = FsResult<()>>,
 ) -> Result<Received, Unfinished> {
     let mut receiving = Receiving {
-        upload: Some(upload),
+        upload,
         at: place.at,
         unwritten: Vec::new(),
         gathered: Vec::new(),
@@ -111,13 +115,11 @@ pub(crate) enum Received {
     Piece { kept: u64 },
 }
 
-/// The upload and what of it is not yet written. Dropped in mid-way, because hyper gave the request
-/// up, it writes what it holds and keeps it, in the background.
+/// The upload and what of it is not yet written.
 struct Receiving {
-    upload: Option<Upload>,
+    upload: Upload,
     at: u64,
-    /// Being written. It is let go only afterwards: a write that is dropped half-way is done again, at
-    /// the same place.
+    /// Being written.
     unwritten: Vec<Bytes>,
     /// Comes next.
     gathered: Vec<Bytes>,
@@ -133,60 +135,32 @@ impl Receiving {
             gathered,
         } = self;
         let write = async move {
-            let Some(upload) = upload.as_ref().filter(|_| !unwritten.is_empty()) else {
+            let pieces = std::mem::take(unwritten);
+            if pieces.is_empty() {
                 return Ok(());
-            };
-            upload.write(*at, unwritten.clone()).await?;
-            *at += total(unwritten);
-            unwritten.clear();
-            Ok(())
+            }
+            let here = *at;
+            *at += total(&pieces);
+            upload.write(here, pieces).await
         };
         (write, gathered)
     }
 
-    /// The end of an upload runs to its end even where hyper drops us meanwhile: the session sees to it.
-    async fn commit(mut self, stands: impl Future<Output = FsResult<()>>) -> FsResult<Entry> {
-        if let Err(error) = stands.await {
-            return Err(self.fail(error).await);
-        }
-        match self.upload.take() {
-            Some(upload) => upload.commit().await,
-            None => Err(FsErrorKind::Conflict.into()),
+    async fn commit(self, stands: impl Future<Output = FsResult<()>>) -> FsResult<Entry> {
+        match stands.await {
+            Ok(()) => self.upload.commit().await,
+            Err(error) => Err(self.fail(error).await),
         }
     }
 
-    async fn keep(mut self, why: FsError) -> u64 {
-        match self.upload.take() {
-            Some(upload) => upload.keep(why).await.unwrap_or(0),
-            None => 0,
-        }
+    async fn keep(self, why: FsError) -> u64 {
+        self.upload.keep(why).await.unwrap_or(0)
     }
 
     /// It cannot go on: the upload is ended with that error, which decides whether anything is kept.
-    async fn fail(mut self, error: FsError) -> FsError {
-        self.unwritten.clear();
-        self.gathered.clear();
+    async fn fail(self, error: FsError) -> FsError {
         self.keep(error.clone()).await;
         error
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        let (Some(upload), Ok(runtime)) = (self.upload.take(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let (at, mut unwritten) = (self.at, std::mem::take(&mut self.unwritten));
-        unwritten.append(&mut self.gathered);
-        runtime.spawn(async move {
-            let written = if unwritten.is_empty() {
-                Ok(())
-            } else {
-                upload.write(at, unwritten).await
-            };
-            let why = written.err().unwrap_or_else(|| Break::Client.error());
-            let _ = upload.keep(why).await;
-        });
     }
 }
 
