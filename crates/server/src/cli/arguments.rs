@@ -10,7 +10,7 @@ use crate::control::AccountRequest;
 
 /// Secure file transfer over SFTP and HTTPS, for files and mailboxes alike.
 #[derive(Debug, Parser)]
-#[command(name = "portreeve", version, about, propagate_version = true)]
+#[command(name = "portreeve", version, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration.")]
 pub(crate) struct Arguments {
     /// Print JSON.

@@ -17,7 +17,7 @@ pub(super) fn ask(
     out: &mut Out,
     show: fn(&Json) -> String,
 ) -> Result<(), Failure> {
-    let data_dir = check::data_dir_of(config).map_err(|error| Failure::Usage(error.to_string()))?;
+    let data_dir = check::data_dir_of(config)?;
     let linked = control::link(&data_dir).map_err(|error| {
         Failure::Failed(format!(
             "the control socket in {}: {error}; run this as the server's own user or as root",
@@ -26,7 +26,7 @@ pub(super) fn ask(
     })?;
     let answer = match linked {
         Link::Up(stream) => control::call(stream, &request).map_err(Failure::Failed)?,
-        Link::Down => offline::answer(config, request)?,
+        Link::Down => offline::answer(config, &data_dir, request)?,
     };
     Ok(out.answer(&answer, show)?)
 }

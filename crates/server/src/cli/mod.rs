@@ -7,6 +7,7 @@ mod accounts;
 mod arguments;
 mod ask;
 mod audit;
+mod manual;
 mod offline;
 mod out;
 mod secrets;
@@ -21,7 +22,10 @@ use arguments::{Arguments, AuditVerb, BanVerb, ExplainVerb, SessionVerb, Verb};
 pub(crate) use out::Out;
 pub(crate) use serve::{Signals, runtime, start};
 
-use crate::control::{Realm, Request};
+use crate::{
+    check::CheckError,
+    control::{Realm, Request},
+};
 
 /// How a verb ended.
 pub(crate) enum Failure {
@@ -46,6 +50,27 @@ impl Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        Self::Usage(advised(&error))
+    }
+}
+
+/// The error, and where the file is looked for when it is not there.
+fn advised(error: &CheckError) -> String {
+    match error {
+        CheckError::Unreadable(path, _) => format!(
+            "the configuration {error}; say where it is with --config FILE or PORTREEVE_CONFIG{}",
+            if path.is_absolute() {
+                ""
+            } else {
+                " (relative to this directory)"
+            }
+        ),
+        CheckError::Wrong(_) => error.to_string(),
     }
 }
 
@@ -152,11 +177,7 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "portreeve", &mut text);
             Ok(out.raw(&text)?)
         }
-        Verb::Man => {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(Arguments::command()).render(&mut text)?;
-            Ok(out.raw(&text)?)
-        }
+        Verb::Man => Ok(out.raw(&manual::page()?)?),
         Verb::Reference { what } => {
             let text = match what {
                 arguments::ReferenceText::Config => crate::options::complete(),

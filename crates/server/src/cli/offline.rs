@@ -19,8 +19,15 @@ use crate::{
 };
 
 /// Answers.
-pub(super) fn answer(config: &Path, request: Request) -> Result<Json, Failure> {
-    let config = check::check_file(config).map_err(|error| Failure::Usage(error.to_string()))?;
+pub(super) fn answer(config: &Path, data_dir: &Path, request: Request) -> Result<Json, Failure> {
+    if needs_a_server(&request) {
+        return Err(Failure::Failed(format!(
+            "no server is running with the data directory {}: start it with 'portreeve serve', or say with \
+             --config which server is meant",
+            data_dir.display()
+        )));
+    }
+    let config = check::check_file(config)?;
     not_as_a_stranger(&config.server.data_dir)?;
     let _held = DataDir::take(&config.server.data_dir).map_err(|error| Failure::Failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -49,6 +56,7 @@ pub(super) fn answer(config: &Path, request: Request) -> Result<Json, Failure> {
                 .iter()
                 .map(|l| (Arc::clone(&l.name), l.protocol.door()))
                 .collect(),
+            sections: Desk::sections_of(&config),
         };
         let who = format!("uid {}", rustix::process::getuid().as_raw());
         let answer = desk.answer(request, &who).await.map_err(failed);
@@ -82,6 +90,13 @@ async fn seat(config: &Config, request: &Request, lasting: &Lasting) -> Result<S
         world: Some(Arc::new(world)),
         audit,
     })
+}
+
+const fn needs_a_server(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Status | Request::Reload | Request::SessionList | Request::SessionKill { .. }
+    )
 }
 
 /// Root would leave files that the server's user cannot write.

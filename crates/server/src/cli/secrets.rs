@@ -16,9 +16,18 @@ const MAX: u64 = 64 << 10;
 pub(super) fn line() -> Result<String, Failure> {
     let mut line = String::new();
     io::stdin().lock().take(MAX).read_line(&mut line)?;
+    if line.len() as u64 == MAX && !line.ends_with('\n') {
+        // A part of it would be another secret.
+        return Err(Failure::Usage(format!(
+            "the line from standard input is longer than {MAX} bytes"
+        )));
+    }
     let plain = line.trim_end_matches(['\n', '\r']);
     if plain.is_empty() {
-        return Err(Failure::Usage("nothing came from standard input".to_owned()));
+        return Err(Failure::Usage(
+            "nothing came from standard input: pipe one line in, as in printf '%s\\n' \"$SECRET\" | portreeve …"
+                .to_owned(),
+        ));
     }
     Ok(plain.to_owned())
 }

@@ -7,8 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Out};
 use crate::{
-    check::{self, CheckError},
-    ops,
+    check, ops,
     options::Config,
     service::{Ended, Service, StartError},
 };
@@ -33,7 +32,7 @@ pub(super) fn check(path: &Path, out: &mut Out) -> Result<(), Failure> {
             if out.json {
                 out.raw(format!("{}\n", error.json()).as_bytes())?;
             } else {
-                out.note(&error.to_string());
+                out.note(&format!("portreeve: {}", super::advised(&error)));
             }
             Err(Failure::Told(2))
         }
@@ -42,7 +41,7 @@ pub(super) fn check(path: &Path, out: &mut Out) -> Result<(), Failure> {
 
 /// Runs the server until it is told to stop.
 pub(super) fn serve(path: &Path) -> Result<(), Failure> {
-    let config = check::check_file(path).map_err(|error: CheckError| Failure::Usage(error.to_string()))?;
+    let config = check::check_file(path)?;
     ops::logs::set(&config.log);
     ops::panics::watch();
     let runtime = runtime()?;

@@ -10,7 +10,8 @@ use portreeve_model::{Act, Door, Event, Outcome, SessionId};
 use portreeve_session::{Gatekeeper, SessionInfo, World, audit::Audit};
 use serde_json::{Value as Json, json};
 
-use super::{Request, accounts, accounts::rfc3339, explain};
+use super::{AccountRequest, Realm, Request, accounts, accounts::rfc3339, explain};
+use crate::options::Config;
 
 /// Behind which counter one sits.
 pub enum Seat {
@@ -35,6 +36,8 @@ pub struct Desk {
     pub bans: Arc<BanList>,
     /// Names and doors of the listeners.
     pub listeners: Vec<(Arc<str>, Door)>,
+    /// Names of the groups and of the roles that the configuration has.
+    pub sections: (Vec<String>, Vec<String>),
 }
 
 impl Desk {
@@ -66,6 +69,14 @@ impl Desk {
             }
         }
         answer
+    }
+
+    /// What a desk has to know of a configuration's groups and roles.
+    #[must_use]
+    pub fn sections_of(config: &Config) -> (Vec<String>, Vec<String>) {
+        let groups = config.groups.iter().map(|group| group.name.to_string());
+        let roles = config.roles.iter().map(|role| role.name.to_string());
+        (groups.collect(), roles.collect())
     }
 
     fn record(&self, event: &Event) -> Result<(), String> {
@@ -124,7 +135,10 @@ impl Desk {
                     Err(format!("{address} is not banned"))
                 }
             }
-            Request::Account { realm, what } => accounts::run(&*self.accounts, realm, what).await,
+            Request::Account { realm, what } => {
+                self.known_sections(realm, &what)?;
+                accounts::run(&*self.accounts, realm, what).await
+            }
             Request::ExplainLogin {
                 user,
                 from,
@@ -146,6 +160,28 @@ impl Desk {
                 explain::access(&*self.world()?, &user, &path, verb.as_deref()).await
             }
         }
+    }
+
+    /// A group that nothing describes lets nobody in: more likely it was mistyped than meant.
+    fn known_sections(&self, realm: Realm, what: &AccountRequest) -> Result<(), String> {
+        let (AccountRequest::Add { member_of, .. } | AccountRequest::MemberOf { member_of, .. }) = what
+        else {
+            return Ok(());
+        };
+        let (word, section, known) = match realm {
+            Realm::Transfer => ("group", "groups", &self.sections.0),
+            Realm::Admin => ("role", "roles", &self.sections.1),
+        };
+        let Some(unknown) = member_of.iter().find(|name| !known.contains(name)) else {
+            return Ok(());
+        };
+        let there = match known.as_slice() {
+            [] => "it has none".to_owned(),
+            known => format!("it has {}", known.join(", ")),
+        };
+        Err(format!(
+            "the configuration has no {word} '{unknown}' ({there}): take one of these, or describe it in [{section}.{unknown}] first"
+        ))
     }
 
     fn gate(&self) -> Result<&Gatekeeper, String> {

@@ -142,6 +142,7 @@ async fn desk(dir: &Path) -> Desk {
         accounts: Arc::new(store.clone()),
         bans: Arc::new(portreeve_auth::BanList::new(Some(Arc::new(store)))),
         listeners: Vec::new(),
+        sections: (vec!["staff".to_owned()], Vec::new()),
     }
 }
 
@@ -172,6 +173,16 @@ async fn accounts_are_made_changed_and_removed() {
         (add("alice", &["staff"]), "already"),
         (add("Alice", &["staff"]), "private folder"),
         (add("bob", &[]), "--group"),
+        (add("bob", &["stuff"]), "no group 'stuff' (it has staff)"),
+        (
+            account(&json!({ "act": "member-of", "name": "alice", "member_of": ["staff", "x"] })),
+            "describe it in [groups.x]",
+        ),
+        (
+            json!({ "do": "account", "realm": "admin", "what": { "act": "add", "name": "root",
+                "member_of": ["boss"], "password": null, "keys": [], "expires": null, "mail": null } }),
+            "no role 'boss' (it has none)",
+        ),
         (add("", &["staff"]), "empty"),
         (account(&json!({ "act": "show", "name": "bob" })), "no account"),
         (

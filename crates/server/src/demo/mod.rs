@@ -35,7 +35,7 @@ pub(crate) fn run(dir: &Path, ephemeral: bool, out: &mut Out) -> Result<(), Fail
             config_file.display()
         ));
     }
-    let config = check::check_file(&config_file).map_err(|error| Failure::Usage(error.to_string()))?;
+    let config = check::check_file(&config_file)?;
     ops::logs::set(&config.log);
     ops::panics::watch();
     runtime()?.block_on(async {

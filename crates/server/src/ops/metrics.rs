@@ -55,6 +55,10 @@ fn describe() {
         "portreeve_audit_lost_total",
         "Audit records that could not be written"
     );
+    describe_counter!(
+        "portreeve_knocks_unrecorded_total",
+        "Refused connections that were not recorded one by one"
+    );
     describe_counter!("portreeve_panics_total", "Panics; each ended one connection");
     describe_counter!("portreeve_reloads_total", "Reloads, by outcome");
     describe_counter!(
@@ -73,4 +77,78 @@ fn describe() {
         "portreeve_tls_exchanges_total",
         "Changed certificate files, by outcome"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        fs,
+        path::Path,
+    };
+
+    /// Names behind `before`, such as `counter!(`, with what they are.
+    fn named(text: &str, kinds: &mut BTreeMap<String, BTreeSet<&'static str>>, before: &str) {
+        for kind in ["counter", "gauge", "histogram"] {
+            for rest in text.split(&format!("{before}{kind}!(")).skip(1) {
+                let Some(name) = rest
+                    .trim_start()
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next())
+                else {
+                    panic!(
+                        "the name of a metric stands in its call: {}",
+                        rest.lines().next().unwrap()
+                    );
+                };
+                kinds.entry(name.to_owned()).or_default().insert(kind);
+            }
+        }
+    }
+
+    fn sources(dir: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    /// Who looks at the numbers finds each of them described beside its value, and in the documents.
+    #[test]
+    fn every_metric_is_described_and_documented_and_no_other() {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (mut used, mut described) = (BTreeMap::new(), BTreeMap::new());
+        for entry in fs::read_dir(home.parent().unwrap()).unwrap().flatten() {
+            let mut texts = Vec::new();
+            if entry.path().join("src").is_dir() {
+                sources(&entry.path().join("src"), &mut texts);
+            }
+            // In two pieces: this file is searched too.
+            texts
+                .iter()
+                .for_each(|text| named(text, &mut used, concat!("metrics", "::")));
+        }
+        named(
+            include_str!("metrics.rs"),
+            &mut described,
+            concat!("describe", "_"),
+        );
+        assert!(used.len() > 15, "the sources were not found: {used:?}");
+        assert_eq!(used, described, "used (left) and described (right)");
+        let page = fs::read_to_string(home.join("docs/operations.md")).unwrap();
+        let told: BTreeSet<String> = page
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| word.starts_with("portreeve_"))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            told,
+            described.into_keys().collect(),
+            "docs/operations.md (left) and described (right)"
+        );
+    }
 }

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Where to tell it.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -66,9 +68,12 @@ impl Notifier {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// The configuration is being loaded anew; [`Notifier::ready`] follows.
+    /// The configuration is being loaded anew; [`Notifier::ready`] follows. With the time of the
+    /// monotonic clock in microseconds, by which `Type=notify-reload` tells one reload from another.
     pub fn reloading(&self) {
-        self.send("RELOADING=1\nSTATUS=reloading");
+        let now = clock_gettime(ClockId::Monotonic);
+        let usec = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={usec}\nSTATUS=reloading"));
     }
 
     /// The service drains and ends.
@@ -118,11 +123,15 @@ mod tests {
             let length = bound.recv(&mut buffer).unwrap();
             got.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
+        let reloading: Vec<&str> = got[1].lines().collect();
+        assert_eq!((reloading[0], reloading[2]), ("RELOADING=1", "STATUS=reloading"));
+        let usec = reloading[1].strip_prefix("MONOTONIC_USEC=").unwrap();
+        assert!(usec.parse::<u64>().unwrap() > 0, "{usec}");
+        got.remove(1);
         assert_eq!(
             got,
             [
                 "READY=1\nSTATUS=2 of 2 listeners READY=0",
-                "RELOADING=1\nSTATUS=reloading",
                 "STOPPING=1\nSTATUS=draining",
                 "WATCHDOG=1"
             ]

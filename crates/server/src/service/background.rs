@@ -128,7 +128,7 @@ impl Service {
             accounts: Arc::clone(&self.lasting.accounts),
             bans: Arc::clone(&self.lasting.bans),
             listeners: listeners.collect::<Vec<(Arc<str>, Door)>>(),
-            sections: config.sections(),
+            sections: Desk::sections_of(&config),
         }
     }
 }
