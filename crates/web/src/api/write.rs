@@ -64,7 +64,8 @@ pub(crate) async fn write(
         }
     };
     let receiving = {
-        let (session, path, place, minimum) = (session.clone(), path.clone(), wanted.place, door.minimum_rate);
+        let (session, path, place, minimum) =
+            (session.clone(), path.clone(), wanted.place, door.minimum_rate);
         tokio::spawn(async move {
             let stands = still_stands(session.fs(), &path, &head.headers);
             incoming::receive(upload, body, place, &session, minimum, stands).await
