@@ -21,12 +21,7 @@ const APPEND: u32 = 4;
 
 fn desks() -> [Desk; 2] {
     let memory = Arc::new(Memory::new());
-    let slow = desk_over(
-        Arc::new(Slow(Arc::clone(&memory))),
-        memory,
-        None,
-        &SftpOptions::default(),
-    );
+    let slow = desk_over(Slow::over(&memory), memory, None, &SftpOptions::default());
     [desk(), slow]
 }
 

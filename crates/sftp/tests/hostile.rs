@@ -29,7 +29,7 @@ async fn unlimited_prefetch_is_served_in_bounded_memory() {
     for slow in [false, true] {
         let memory = Arc::new(Memory::new());
         let storage: Arc<dyn portreeve_vfs::FileSystem> = match slow {
-            true => Arc::new(Slow(Arc::clone(&memory))),
+            true => Slow::over(&memory),
             false => Arc::clone(&memory) as _,
         };
         let desk = desk_over(storage, memory, None, &SftpOptions::default());

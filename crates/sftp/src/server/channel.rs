@@ -5,7 +5,8 @@
 //! read, and nothing waits for it.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     task::Poll,
 };
@@ -56,14 +57,15 @@ impl SftpChannel {
         outcome(&mut engine)
     }
 
-    /// Begins what may begin: the client took some of what was sent.
+    /// Begins what may begin (the client took some of what was sent); the driver hears of the rest.
     pub(crate) fn resume(&self) -> Outcome {
         let mut engine = self.engine.lock();
         engine.pump_here();
         outcome(&mut engine)
     }
 
-    /// Waits until the backend has taken something; answers what is to be sent by then.
+    /// Waits until the backend has taken something; answers what is to be sent by then. What still runs
+    /// then would wake the caller, who waits no longer: [`SftpChannel::resume`] gives it to the driver.
     pub(crate) async fn catch_up(&self) -> Outcome {
         poll_fn(|cx| {
             self.traffic.reader.register(cx.waker());
@@ -76,8 +78,6 @@ impl SftpChannel {
             if outcome.overfull && outcome.sends.is_empty() {
                 return Poll::Pending;
             }
-            // What still runs would wake this callback, which waits no longer: the driver takes it over.
-            engine.wake_driver();
             Poll::Ready(outcome)
         })
         .await
@@ -138,11 +138,7 @@ async fn drive(id: ChannelId, engine: Arc<Mutex<Engine>>, handle: Handle) {
         })
         .await;
         match step {
-            Step::Send(bytes) => {
-                if handle.data(id, bytes).await.is_err() {
-                    engine.lock().close();
-                }
-            }
+            Step::Send(bytes) => send_by_queue(id, &engine, &handle, bytes).await,
             Step::Over(phase) => {
                 engine.lock().close();
                 say_goodbye(id, &handle, phase).await;
@@ -150,6 +146,22 @@ async fn drive(id: ChannelId, engine: Arc<Mutex<Engine>>, handle: Handle) {
                 return;
             }
         }
+    }
+}
+
+/// Waits for a place in russh's queue. What a backend answers meanwhile is taken in all the same: a
+/// callback may be waiting for it, and russh does not look into its queue before that callback is done.
+async fn send_by_queue(id: ChannelId, engine: &Mutex<Engine>, handle: &Handle, bytes: Bytes) {
+    let mut sending = pin!(handle.data(id, bytes));
+    let sent = poll_fn(|cx| {
+        let sent = sending.as_mut().poll(cx);
+        if sent.is_pending() {
+            engine.lock().pump_as_driver(cx);
+        }
+        sent
+    });
+    if sent.await.is_err() {
+        engine.lock().close();
     }
 }
 

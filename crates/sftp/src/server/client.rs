@@ -272,6 +272,7 @@ impl Handler for Client {
         }
         // Only the backend is waited for, never the client: it may be waiting for us.
         while send(id, session, sftp.catch_up().await)? {}
+        // From here on the driver is woken by what still runs: this callback waits no longer.
         send(id, session, sftp.resume())?;
         Ok(())
     }

@@ -201,7 +201,7 @@ impl Engine {
 
     /// Whether the reader should let the backend catch up. Never while only the client could help.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.queued() > SOFT && !self.running.is_empty() && self.phase != Phase::Closed
+        self.queued() > SOFT && !self.running.is_empty() && matches!(self.phase, Phase::Open | Phase::Ending)
     }
 
     /// Lets the driver look again.
@@ -234,6 +234,9 @@ impl Engine {
         self.batch = Vec::new();
         self.batch_room = None;
         self.driver.wake_by_ref();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     /// What a callback may send at once: nothing while something of the driver's is still on its way

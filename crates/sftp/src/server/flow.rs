@@ -5,7 +5,9 @@
 //! is used up, so no further ones are begun then, and requests wait unanswered in their queue.
 //!
 //! Invariant: whoever is refused room is woken when there is some again: by the callback that follows
-//! a WINDOW_ADJUST while replies are held, else by [`Traffic::flushed`].
+//! a WINDOW_ADJUST while replies are held, else by [`Traffic::flushed`]. One side writes that it was
+//! refused and looks for room, the other gives room and looks who was refused: neither may see the other's
+//! old value, hence `SeqCst`.
 
 use std::{
     sync::{
@@ -39,15 +41,15 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// Everything encrypted so far has been written to the socket.
     pub(crate) fn flushed(&self) {
-        self.sealed.store(0, Ordering::Release);
-        if !self.refused.swap(false, Ordering::AcqRel) {
+        self.sealed.store(0, Ordering::SeqCst);
+        if !self.refused.swap(false, Ordering::SeqCst) {
             return;
         }
         for flow in self.flows.lock().iter().filter_map(Weak::upgrade) {
-            if flow.alive.load(Ordering::Acquire) == 0 {
+            if flow.alive.load(Ordering::SeqCst) == 0 {
                 flow.wake();
             } else {
-                self.refused.store(true, Ordering::Release);
+                self.refused.store(true, Ordering::SeqCst);
             }
         }
     }
@@ -100,13 +102,13 @@ impl Flow {
     /// Room for a reply of `n` bytes; none while too much is on its way.
     pub(crate) fn room(self: &Arc<Self>, n: usize) -> Option<Room> {
         if !self.fits(n) {
-            self.traffic.refused.store(true, Ordering::Release);
+            self.traffic.refused.store(true, Ordering::SeqCst);
             // Looked at again, for a flush that came before the line above.
             if !self.fits(n) {
                 return None;
             }
         }
-        self.alive.fetch_add(n, Ordering::AcqRel);
+        self.alive.fetch_add(n, Ordering::SeqCst);
         Some(Room {
             flow: Arc::clone(self),
             n,
@@ -115,8 +117,8 @@ impl Flow {
     }
 
     fn fits(&self, n: usize) -> bool {
-        let alive = self.alive.load(Ordering::Acquire);
-        let busy = alive + self.traffic.sealed.load(Ordering::Acquire);
+        let alive = self.alive.load(Ordering::SeqCst);
+        let busy = alive + self.traffic.sealed.load(Ordering::SeqCst);
         busy == 0 || busy + n <= LIMIT
     }
 }
@@ -138,7 +140,7 @@ impl Room {
     /// Gives back what the reply did not need.
     pub(crate) fn shrink_to(&mut self, n: usize) {
         if n < self.n {
-            self.flow.alive.fetch_sub(self.n - n, Ordering::AcqRel);
+            self.flow.alive.fetch_sub(self.n - n, Ordering::SeqCst);
             self.n = n;
         }
     }
@@ -147,12 +149,12 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         if self.sent {
-            self.flow.traffic.sealed.fetch_add(self.n, Ordering::AcqRel);
+            self.flow.traffic.sealed.fetch_add(self.n, Ordering::SeqCst);
         }
-        let before = self.flow.alive.fetch_sub(self.n, Ordering::AcqRel);
+        let before = self.flow.alive.fetch_sub(self.n, Ordering::SeqCst);
         // The flush may have come before russh let go of what it had sealed: then this is the last
         // chance to tell whoever was refused.
-        if before == self.n && self.flow.traffic.refused.load(Ordering::Acquire) {
+        if before == self.n && self.flow.traffic.refused.load(Ordering::SeqCst) {
             self.flow.wake();
         }
     }

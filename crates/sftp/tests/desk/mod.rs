@@ -19,11 +19,11 @@ use russh::{
     ChannelMsg, client,
     keys::{PublicKeyOrCertificate, ssh_key},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 mod slow;
 #[allow(unused_imports, reason = "each test file uses its part")]
-pub(crate) use slow::Slow;
+pub(crate) use slow::{Pace, Slow};
 
 /// Lets `alice` in by the password `right` or by `key`; `carol` by `right` and then the code `42`.
 pub(crate) struct People {
@@ -200,7 +200,7 @@ impl Desk {
 
 /// A client that speaks packets.
 pub(crate) struct Sftp {
-    pub(crate) ssh: Ssh,
+    pub(crate) ssh: Arc<Ssh>,
     stream: russh::ChannelStream<client::Msg>,
     next: u32,
 }
@@ -273,15 +273,27 @@ pub(crate) const EXCL: u32 = 32;
 
 impl Sftp {
     pub(crate) async fn over(ssh: Ssh) -> Self {
-        let mut sftp = Self::silent(ssh).await;
-        sftp.raw(&[&5_u32.to_be_bytes()[..], &[1], &3_u32.to_be_bytes()].concat())
+        Self::silent(ssh).await.greeted().await
+    }
+
+    async fn greeted(mut self) -> Self {
+        self.raw(&[&5_u32.to_be_bytes()[..], &[1], &3_u32.to_be_bytes()].concat())
             .await;
-        assert_eq!(sftp.answer().await.kind, 2);
-        sftp
+        assert_eq!(self.answer().await.kind, 2);
+        self
     }
 
     /// Without INIT.
     pub(crate) async fn silent(ssh: Ssh) -> Self {
+        Self::on(Arc::new(ssh)).await
+    }
+
+    /// Another channel of the same connection.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::on(Arc::clone(&self.ssh)).await.greeted().await
+    }
+
+    async fn on(ssh: Arc<Ssh>) -> Self {
         let channel = ssh.channel_open_session().await.unwrap();
         channel.request_subsystem(true, "sftp").await.unwrap();
         Self {
@@ -313,15 +325,38 @@ impl Sftp {
     }
 
     pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
-        let len = self.stream.read_u32().await.ok()?;
+        Self::next_answer(&mut self.stream).await
+    }
+
+    async fn next_answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
+        let len = stream.read_u32().await.ok()?;
         let mut packet = vec![0; len as usize];
-        self.stream.read_exact(&mut packet).await.ok()?;
+        stream.read_exact(&mut packet).await.ok()?;
         let id = u32::from_be_bytes(packet[1..5].try_into().unwrap());
         Some(Answer {
             kind: packet[0],
             id,
             body: packet.split_off(5),
         })
+    }
+
+    /// Sends `packets` and reads `count` answers meanwhile.
+    pub(crate) async fn flood(&mut self, packets: &[u8], count: usize) -> Vec<Answer> {
+        let (mut read, mut write) = tokio::io::split(&mut self.stream);
+        let answers = async {
+            let mut answers = Vec::new();
+            while answers.len() < count {
+                answers.push(
+                    Self::next_answer(&mut read)
+                        .await
+                        .expect("the channel was closed"),
+                );
+            }
+            answers
+        };
+        let (sent, answers) = tokio::join!(write.write_all(packets), answers);
+        sent.unwrap();
+        answers
     }
 
     pub(crate) async fn ask(&mut self, kind: u8, body: &[u8]) -> Answer {
