@@ -61,6 +61,9 @@ pub struct Policy {
     pub on_upload: OnUpload,
     /// Largest upload, in bytes.
     pub max_upload: u64,
+    /// How many messages and attachments of a folder are shown; a folder with more is refused. Of all
+    /// folders, about as many files are remembered.
+    pub max_entries: usize,
     /// Makes a file without a name for an upload in progress.
     pub spool: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
 }
@@ -118,7 +121,7 @@ impl Mailbox {
         };
         let shared = Shared {
             tree: Tree::new(Arc::clone(&store)),
-            views: Views::new(book),
+            views: Views::new(book, policy.max_entries),
             uploaded: Uploaded::default(),
             store,
             policy,
@@ -156,11 +159,18 @@ impl Mailbox {
             }
             _ => {}
         }
+        let max_entries = usize::try_from(options.max_entries).unwrap_or(usize::MAX);
+        if max_entries == 0 {
+            return Err(wrong("max_entries")(
+                "0 shows no message at all; the default is 100000".into(),
+            ));
+        }
         let opened = Maildir::open(
             &options.root,
             options.max_message.0,
             template.wants_preview(),
             options.max_upload.0,
+            max_entries,
         );
         let store =
             Arc::new(opened.map_err(|error| wrong("root")(format!("{}: {error}", options.root.display())))?);
@@ -182,6 +192,7 @@ impl Mailbox {
             move_to,
             on_upload: options.on_upload,
             max_upload: options.max_upload.0,
+            max_entries,
             spool: Box::new(store.spool()),
         };
         let mailbox = Self::new(Arc::clone(&store) as Arc<dyn MailStore>, book, policy);

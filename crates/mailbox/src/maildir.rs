@@ -29,7 +29,7 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     ChangeToken, Content, Draft, Folder, FolderId, MailStore, Message, MessageId, Page, PageCursor, PartId,
-    StoreAbilities, mime::Wanted,
+    StoreAbilities, mime::Wanted, store::too_many,
 };
 pub(crate) use content::InFile;
 use content::{InMemory, SMALL, decode_into};
@@ -57,6 +57,8 @@ pub struct Maildir {
 struct Inner {
     root: Dir,
     max_message: u64,
+    /// Messages and attachments held, of one folder and of all.
+    max_entries: usize,
     wanted: Wanted,
     cache: Mutex<Cache>,
     parsed: AtomicU64,
@@ -65,11 +67,18 @@ struct Inner {
 
 impl Maildir {
     /// Opens the Maildir at `root`. Messages larger than `max_message` bytes are not looked into;
-    /// `preview` says whether the beginning of texts is wanted.
+    /// `preview` says whether the beginning of texts is wanted. A folder with more than `max_entries`
+    /// messages and attachments is refused.
     ///
     /// # Errors
     /// `root` cannot be opened, or is no Maildir (`InvalidInput`).
-    pub fn open(root: &Path, max_message: u64, preview: bool, max_draft: u64) -> io::Result<Self> {
+    pub fn open(
+        root: &Path,
+        max_message: u64,
+        preview: bool,
+        max_draft: u64,
+        max_entries: usize,
+    ) -> io::Result<Self> {
         let dir = Dir::root(root)?;
         for sub in ["cur", "new", "tmp"] {
             dir.sub(sub).map_err(|error| {
@@ -81,8 +90,9 @@ impl Maildir {
             inner: Arc::new(Inner {
                 root: dir,
                 max_message,
+                max_entries,
                 wanted: Wanted { preview },
-                cache: Mutex::default(),
+                cache: Mutex::new(Cache::new(max_entries)),
                 parsed: AtomicU64::new(0),
                 counter: AtomicU64::new(0),
             }),
@@ -179,6 +189,9 @@ impl Maildir {
             let _room = room;
             let mut out = Vec::with_capacity(batch.len());
             for found in &batch {
+                if inner.is_full(&folder) {
+                    return Err(too_many(inner.max_entries));
+                }
                 match inner.parse(&folder, found) {
                     Ok(parsed) => out.extend(parsed.map(|parsed| Arc::clone(&parsed.message))),
                     // One file that cannot be read must not hide the others.
@@ -217,7 +230,7 @@ impl MailStore for Maildir {
             .run(move |inner| {
                 let all = match from.as_ref().and_then(|_| inner.scanned(&id)) {
                     Some(all) => all,
-                    None => inner.scan(&id).map_err(|error| fault(&error))?,
+                    None => inner.scan(&id)?,
                 };
                 let start = from.map_or(0, |after| all.partition_point(|found| *found.id.0 <= *after));
                 let page: Vec<Found> = all.iter().skip(start).take(PAGE).cloned().collect();

@@ -48,6 +48,10 @@ pub struct MaildirOptions {
     /// Largest file that can be uploaded.
     #[serde(default = "default_max_upload")]
     pub max_upload: SizeText,
+    /// How many messages and attachments together are held in memory; a folder with more is not shown
+    /// but refused, with a message that says so. 100,000 take up to 200 MiB.
+    #[serde(default = "default_max_entries")]
+    pub max_entries: u32,
     /// Directory where names are remembered over restarts; the server sets one below its
     /// `data_dir`. Without it, numbered names may change at a restart.
     #[serde(default)]
@@ -69,6 +73,7 @@ impl MaildirOptions {
             on_upload: OnUpload::default(),
             max_message: default_max_message(),
             max_upload: default_max_upload(),
+            max_entries: default_max_entries(),
             state_dir: None,
         }
     }
@@ -109,4 +114,8 @@ fn default_max_message() -> SizeText {
 
 fn default_max_upload() -> SizeText {
     SizeText(100 << 20)
+}
+
+const fn default_max_entries() -> u32 {
+    100_000
 }

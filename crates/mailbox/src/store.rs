@@ -6,8 +6,8 @@
 //! - A [`MessageId`] is immutable while the message stays in the mailbox, whatever its flags, its
 //!   folder or its siblings. A [`PartId`] is stable while the part lives: deleting one part changes
 //!   no other's id. Ids are opaque and case-sensitive.
-//! - Listings are complete when every page was taken: no silent limit. A page may be empty and still
-//!   have a successor.
+//! - Listings are complete when every page was taken: no silent limit, a folder that is too large to be
+//!   held is an error. A page may be empty and still have a successor.
 //! - Sizes are exact or unknown, never estimates.
 //! - Errors are kinds of the storage contract. [`FsErrorKind::Throttled`](portreeve_vfs::FsErrorKind)
 //!   carries [`Retry::After`](portreeve_vfs::Retry); a store spends its own budget of concurrent
@@ -17,7 +17,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use portreeve_model::Timestamp;
-use portreeve_vfs::FsResult;
+use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -50,6 +50,14 @@ id! {
 id! {
     /// A part within its message, stable as long as the part lives.
     PartId
+}
+
+/// A folder with more messages and attachments than are held: what is shown is whole, or refused.
+pub(crate) fn too_many(max: usize) -> FsError {
+    FsError::new(FsErrorKind::TooLarge).context(format!(
+        "the folder holds more than {max} messages and attachments, and is not shown: move some of its \
+         messages to other folders, or raise the storage's option max_entries"
+    ))
 }
 
 /// What a store can do; never changes.
@@ -161,6 +169,13 @@ pub struct Message {
     /// Whether `attachments` is known to be all: when false (too many parts, too large, unreadable),
     /// no deletion of an attachment ever costs the message.
     pub complete: bool,
+}
+
+impl Message {
+    /// How many entries it takes of a mailbox's bound: itself and its attachments.
+    pub(crate) const fn entries(&self) -> usize {
+        1 + self.attachments.len()
+    }
 }
 
 /// What an attachment is.

@@ -1,7 +1,7 @@
 //! What each folder shows: its files under their names, kept between operations.
 //!
 //! Invariants: one refresh of a folder at a time; a view is replaced as a whole; bindings are
-//! recorded before the names are answered. While the store asks us to slow down, the last view
+//! recorded before the names are answered; a view shows all of a folder, or is refused. While the store asks us to slow down, the last view
 //! serves.
 
 use std::{
@@ -25,13 +25,12 @@ use crate::{
     bind::{Bindings, Wish},
     book::{Binding, NameBook, PartKey},
     name::{BaseName, fold},
+    store::too_many,
     template::Facts,
 };
 
 /// Folders of which the view is held, beyond those in use.
 const MAX_HELD: usize = 256;
-/// Files in all views together, beyond which folders unused longest are let go.
-const MAX_FILES: u64 = 500_000;
 
 /// How fresh an answer must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +80,8 @@ pub(super) struct Views {
     book: Arc<dyn NameBook>,
     slots: SyncMutex<HashMap<FolderId, Arc<Slot>>>,
     clock: AtomicU64,
+    /// Files in all views together, beyond which folders unused longest are let go.
+    max_files: u64,
 }
 
 /// One folder's.
@@ -101,8 +102,11 @@ pub(super) struct State {
 }
 
 impl Views {
-    pub(super) fn new(book: Arc<dyn NameBook>) -> Self {
+    /// A folder may have `max_entries` messages and attachments: where each message has one attachment,
+    /// half of them are files.
+    pub(super) fn new(book: Arc<dyn NameBook>, max_entries: usize) -> Self {
         Self {
+            max_files: max_entries as u64 / 2,
             book,
             slots: SyncMutex::default(),
             clock: AtomicU64::new(0),
@@ -121,13 +125,19 @@ impl Views {
         });
         slot.used.store(now, Ordering::Relaxed);
         let slot = Arc::clone(slot);
+        self.trim(&mut slots);
+        slot
+    }
+
+    /// Lets go of what is beyond the bounds and not in use.
+    fn trim(&self, slots: &mut HashMap<FolderId, Arc<Slot>>) {
         let files = |slots: &HashMap<FolderId, Arc<Slot>>| {
             slots
                 .values()
                 .map(|slot| slot.files.load(Ordering::Relaxed))
                 .sum::<u64>()
         };
-        while slots.len() > MAX_HELD || files(&slots) > MAX_FILES {
+        while slots.len() > MAX_HELD || files(slots) > self.max_files {
             // Nobody else holds it: bindings that somebody is changing must not be loaded twice.
             let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
             let oldest = idle.min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed));
@@ -136,7 +146,6 @@ impl Views {
             };
             slots.remove(&oldest);
         }
-        slot
     }
 
     pub(super) fn forget(&self, folder: &FolderId) {
@@ -253,7 +262,10 @@ impl Shared {
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
         let view = self.refresh(folder, &mut state, need).await?;
-        slot.files.store(view.files.len() as u64, Ordering::Relaxed);
+        let names = state.bindings.as_ref().map_or(0, Bindings::len);
+        slot.files
+            .store(names.max(view.files.len()) as u64, Ordering::Relaxed);
+        self.views.trim(&mut self.views.slots.lock());
         Ok(view)
     }
 
@@ -293,8 +305,13 @@ impl Shared {
         }
         let mut messages: Vec<Arc<Message>> = Vec::new();
         let mut from = None;
+        let mut entries = 0;
         loop {
             let page = self.store.messages(&folder.id, from.as_ref()).await?;
+            entries += page.items.iter().map(|message| message.entries()).sum::<usize>();
+            if entries > self.policy.max_entries {
+                return Err(too_many(self.policy.max_entries));
+            }
             messages.extend(page.items);
             from = page.next;
             if from.is_none() {

@@ -14,19 +14,20 @@ use std::{
 };
 
 use portreeve_model::Timestamp;
+use portreeve_vfs::FsResult;
 
 use super::{
     Inner,
     dir::{Dir, Stamp, stamp_of},
+    fault,
     layout::Place,
 };
 use crate::{
     FolderId, Message, MessageId, PartId, Summary,
     mime::{Encoding, Inspected, inspect_for},
+    store::too_many,
 };
 
-/// Most messages of which the parsed form is held; beyond it, the folder unused longest is let go.
-const MAX_HELD: usize = 200_000;
 /// How much is read of a message that is too large to be looked at: its header.
 const HEAD: u64 = 256 * 1024;
 
@@ -50,10 +51,12 @@ pub(super) struct Parsed {
 }
 
 /// What is held of all folders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cache {
     folders: HashMap<FolderId, Held>,
     clock: u64,
+    /// Messages and attachments held of all folders together; beyond it, folders unused longest are let go.
+    max: usize,
 }
 
 #[derive(Debug)]
@@ -61,10 +64,26 @@ struct Held {
     /// By id.
     found: Arc<Vec<Found>>,
     parsed: HashMap<MessageId, Arc<Parsed>>,
+    /// Attachments of what is parsed.
+    parts: usize,
     used: u64,
 }
 
+impl Held {
+    fn entries(&self) -> usize {
+        self.found.len() + self.parts
+    }
+}
+
 impl Cache {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            folders: HashMap::new(),
+            clock: 0,
+            max,
+        }
+    }
+
     fn touch(&mut self, folder: &FolderId) -> Option<&mut Held> {
         self.clock += 1;
         let held = self.folders.get_mut(folder)?;
@@ -85,12 +104,27 @@ impl Cache {
         }
         let held = Held {
             found,
+            parts: parsed.values().map(|known| known.parts.len()).sum(),
             parsed,
             used: self.clock,
         };
         self.folders.insert(folder.clone(), held);
-        while self.folders.len() > 1 && self.folders.values().map(|h| h.found.len()).sum::<usize>() > MAX_HELD
-        {
+        self.trim();
+    }
+
+    fn keep(&mut self, folder: &FolderId, parsed: &Arc<Parsed>) {
+        let Some(held) = self.touch(folder) else {
+            return;
+        };
+        let former = held.parsed.insert(parsed.message.id.clone(), Arc::clone(parsed));
+        held.parts += parsed.parts.len();
+        held.parts -= former.map_or(0, |former| former.parts.len());
+        self.trim();
+    }
+
+    /// The folder used last stays: it is bounded by itself.
+    fn trim(&mut self) {
+        while self.folders.len() > 1 && self.folders.values().map(Held::entries).sum::<usize>() > self.max {
             let oldest = self.folders.iter().min_by_key(|(_, held)| held.used);
             let Some(oldest) = oldest.map(|(id, _)| id.clone()) else {
                 break;
@@ -106,7 +140,24 @@ impl Cache {
 
 impl Inner {
     /// Reads a folder's directories and answers its messages, by id.
-    pub(super) fn scan(&self, folder: &FolderId) -> io::Result<Arc<Vec<Found>>> {
+    ///
+    /// # Errors
+    /// `TooLarge` where there are more of them than are held.
+    pub(super) fn scan(&self, folder: &FolderId) -> FsResult<Arc<Vec<Found>>> {
+        let mut found = self.find_all(folder).map_err(|error| fault(&error))?;
+        // `cur` sorts before `new`, and is where a message seen twice is now.
+        found.sort_by(|a, b| (&a.id, a.sub).cmp(&(&b.id, b.sub)));
+        found.dedup_by(|later, earlier| later.id == earlier.id);
+        if found.len() > self.max_entries {
+            return Err(too_many(self.max_entries));
+        }
+        let found = Arc::new(found);
+        self.cache.lock().replace(folder, Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// The messages of a folder, some perhaps twice; no more than show that they are too many.
+    fn find_all(&self, folder: &FolderId) -> io::Result<Vec<Found>> {
         let dir = self.folder_dir(folder)?;
         let mut found: Vec<Found> = Vec::new();
         // `new` first: a message that moves to `cur` meanwhile is seen twice, never missed.
@@ -130,14 +181,21 @@ impl Inner {
                         stamp,
                     });
                 }
+                if found.len() > self.max_entries.saturating_mul(2) {
+                    return Ok(found);
+                }
             }
         }
-        // `cur` sorts before `new`, and is where a message seen twice is now.
-        found.sort_by(|a, b| (&a.id, a.sub).cmp(&(&b.id, b.sub)));
-        found.dedup_by(|later, earlier| later.id == earlier.id);
-        let found = Arc::new(found);
-        self.cache.lock().replace(folder, Arc::clone(&found));
         Ok(found)
+    }
+
+    /// Whether more is held of a folder than may be: nothing more of it is parsed then.
+    pub(super) fn is_full(&self, folder: &FolderId) -> bool {
+        let cache = self.cache.lock();
+        cache
+            .folders
+            .get(folder)
+            .is_some_and(|held| held.entries() > self.max_entries)
     }
 
     /// The messages as last scanned.
@@ -170,10 +228,7 @@ impl Inner {
             return Ok(None);
         };
         let parsed = Arc::new(self.parse_file(&found.id, &file)?.0);
-        let mut cache = self.cache.lock();
-        if let Some(held) = cache.touch(folder) {
-            held.parsed.insert(found.id.clone(), Arc::clone(&parsed));
-        }
+        self.cache.lock().keep(folder, &parsed);
         Ok(Some(parsed))
     }
 

@@ -181,6 +181,7 @@ async fn a_remote_store_is_asked_seldom_and_serves_while_throttled() {
         move_to: None,
         on_upload: OnUpload::Refuse,
         max_upload: 0,
+        max_entries: 1000,
         spool: Box::new(world.store.spool()),
     };
     let store = Arc::clone(&remote) as Arc<dyn MailStore>;

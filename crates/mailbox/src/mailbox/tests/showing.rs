@@ -255,3 +255,77 @@ async fn a_listing_goes_on_at_its_cursor() {
         Some("Report for May 2024-income-2024-05-01.csv")
     );
 }
+
+/// What a folder shows is whole, or refused in words.
+#[tokio::test]
+async fn a_folder_beyond_the_bound_is_refused_and_says_so() {
+    let world = World::empty(|options| options.max_entries = 10);
+    for sub in ["cur", "new", "tmp"] {
+        fs::create_dir_all(world.root(".INBOX.Sub").join(sub)).unwrap();
+    }
+    world.deliver(".INBOX.Sub/cur/x", mail("s", 1, &[("below", "x")]));
+    let refused = async |why: &str| {
+        world.look_again();
+        for error in [
+            world.mailbox.list(&cx(), &path("/Inbox"), None).await.err(),
+            world.open("/Inbox/S-a0").await.err(),
+        ] {
+            let error = error.unwrap_or_else(|| panic!("{why} is not refused"));
+            assert_eq!(error.kind(), FsErrorKind::TooLarge, "{why}: {error}");
+            let text = error.message();
+            assert!(text.contains("more than 10 messages and attachments"), "{text}");
+            assert!(text.contains("max_entries"), "{text}");
+        }
+        assert_eq!(
+            world.list("/Inbox/Sub").await,
+            ["s-below"],
+            "{why}: the others go on"
+        );
+    };
+    let one = |n: u32| mail("S", n, &[(&format!("a{n}"), "x")]);
+    for n in 0..5 {
+        world.deliver(&format!("cur/{n}"), one(n));
+    }
+    let whole = ["S-a0", "S-a1", "S-a2", "S-a3", "S-a4", "Sub/"];
+    assert_eq!(world.list("/Inbox").await, whole);
+    world.deliver("new/5", one(5));
+    refused("a message with one attachment too many").await;
+    fs::remove_file(world.root("new/5")).unwrap();
+    assert_eq!(world.list("/Inbox").await, whole, "as soon as it fits again");
+    world.deliver("cur/0", mail("S", 0, &[("a0", "x"), ("more", "x")]));
+    refused("an attachment too many").await;
+    fs::remove_file(world.root("cur/0")).unwrap();
+    for n in 10..17 {
+        world.deliver(&format!("cur/{n}"), "Subject: nothing attached\r\n\r\n");
+    }
+    refused("messages alone").await;
+}
+
+/// Beyond the bound the folder unused longest is forgotten, and only that.
+#[tokio::test]
+async fn folders_are_held_within_the_bound() {
+    let world = World::empty(|options| options.max_entries = 10);
+    for (folder, messages) in [(".", 3), (".A", 2), (".B", 3)] {
+        for sub in ["cur", "new", "tmp"] {
+            fs::create_dir_all(world.root(folder).join(sub)).unwrap();
+        }
+        for n in 0..messages {
+            world.deliver(
+                &format!("{folder}/cur/{n}"),
+                mail("S", n, &[(&format!("a{n}"), "x")]),
+            );
+        }
+    }
+    for (folder, parsed, why) in [
+        ("/Inbox", 3, "new"),
+        ("/A", 5, "new: 6 + 4 are held"),
+        ("/Inbox", 5, "held"),
+        ("/A", 5, "held"),
+        ("/B", 8, "new: the Inbox goes"),
+        ("/A", 8, "held"),
+        ("/Inbox", 11, "parsed again: B goes"),
+    ] {
+        world.list(folder).await;
+        assert_eq!(world.store.parsed(), parsed, "{folder}: {why}");
+    }
+}
