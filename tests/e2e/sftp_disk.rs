@@ -1,9 +1,9 @@
 //! SFTP × local disk with OpenSSH's `sftp`: bytes, names, resume, refusals, and what a cut leaves behind.
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use portreeve_tests::{
-    Cut, Portreeve, Proxy, Sftp, clients, data,
+    Cut, Portreeve, Proxy, Sftp, Tmpfs, clients, data,
     process::{self, until},
     server::PATIENCE,
     sftp::word,
@@ -341,12 +341,10 @@ fn a_client_that_dies_before_close_leaves_a_part_of_exactly_what_was_answered() 
 
 #[test]
 fn a_full_disk_is_said_so_and_leaves_room_again() {
-    if !skip::root() {
-        skip("a full disk: mounting a tmpfs needs root");
+    let Some(mount) = Tmpfs::mount("1m") else {
         return;
-    }
-    let mount = Tmpfs::new("1m");
-    let server = Portreeve::start_with(|c| c.files.clone_from(&mount.0));
+    };
+    let server = Portreeve::start_with(|c| c.files = mount.path().to_owned());
     data::file(&server.dir().join("large"), 2 << 20, 5);
     data::file(&server.dir().join("small"), 300 << 10, 6);
     let alice = Sftp::by_key(&server, "alice");
@@ -362,11 +360,11 @@ fn a_full_disk_is_said_so_and_leaves_room_again() {
             .iter()
             .any(|r| r.story() == "sftp upload failed /x")
     });
-    assert_eq!(visible(&mount.0.join("alice")), Vec::<String>::new());
+    assert_eq!(visible(&mount.path().join("alice")), Vec::<String>::new());
     // Others go on, and there is room again.
     Sftp::by_key(&server, "bob").batch("put small /shared/s").ok();
     alice.batch("put small y").ok();
-    data::same(&server.dir().join("small"), &mount.0.join("alice/y"));
+    data::same(&server.dir().join("small"), &mount.path().join("alice/y"));
 }
 
 #[test]
@@ -388,28 +386,6 @@ fn a_sparse_offset_of_five_gibibytes() {
         blocks < 64 << 20,
         "{blocks} bytes of disk for 3 bytes at a far offset"
     );
-}
-
-/// A mount for one test.
-struct Tmpfs(std::path::PathBuf);
-
-impl Tmpfs {
-    fn new(size: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap().keep();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(&dir);
-        process::run(&mut mount, b"", Duration::from_secs(20)).ok();
-        Self(dir)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 /// An interactive interruption: SIGINT makes OpenSSH's client stop and close by itself. What it closed is,

@@ -1,9 +1,9 @@
 //! HTTPS × local disk with curl: the file API's bytes, refusals, resume, and what a cut leaves behind.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use portreeve_tests::{
-    Curl, Cut, Portreeve, Proxy, Sftp, config::PASSWORD, curl::encode, data, process::until,
+    Curl, Cut, Portreeve, Proxy, Sftp, Tmpfs, config::PASSWORD, curl::encode, data, process::until,
     server::PATIENCE, skip,
 };
 use rustix::process::Signal;
@@ -277,42 +277,72 @@ fn a_cut_upload_shows_nothing_keeps_its_part_and_is_resumed() {
         assert_eq!(fs::read(home.join(&name)).unwrap(), b"the old content", "{how:?}");
         assert!(!curl.list("/").iter().any(|n| n.contains("part")), "{how:?}");
 
-        let head = curl.request(
-            &["-I", "-H", "Upload-Incomplete: 1"],
-            &Curl::content(&format!("/{name}")),
-        );
-        let offset: usize = head
-            .header("upload-offset")
-            .and_then(|v| v.parse().ok())
-            .unwrap_or_else(|| panic!("{:?}", head.headers));
+        let path = format!("/{name}");
+        let offset = curl
+            .kept(&path)
+            .unwrap_or_else(|| panic!("{how:?}: nothing is kept"));
         assert!(offset > 0 && offset < bytes.len(), "{offset}");
-        let put = |at: usize| {
-            let range = format!("Content-Range: bytes {at}-{}/{}", bytes.len() - 1, bytes.len());
-            curl.request_with(
-                &[
-                    "-T",
-                    "-",
-                    "-H",
-                    &range,
-                    "-H",
-                    &format!("Content-Length: {}", bytes.len() - at),
-                    "-H",
-                    "Transfer-Encoding:",
-                ],
-                &Curl::content(&format!("/{name}")),
-                &bytes[at..],
-            )
-        };
         // A wrong offset is an error that names the right one, never a hole.
-        let wrong = put(offset + 1);
-        assert_eq!(wrong.status, 409, "{}", wrong.text());
+        let wrong = curl.go_on(&path, &bytes, offset + 1).is(409);
         assert_eq!(
             wrong.header("upload-offset").map(str::to_owned),
             Some(offset.to_string())
         );
-        assert!(matches!(put(offset).status, 200 | 201 | 204));
+        assert!(matches!(
+            curl.go_on(&path, &bytes, offset).status,
+            200 | 201 | 204
+        ));
         data::same(&source, &home.join(&name));
     }
+}
+
+/// a disk that is full says so in words, shows nothing torn, keeps nothing, and serves the others.
+#[test]
+fn a_full_disk_is_said_so_and_leaves_room_again() {
+    let Some(mount) = Tmpfs::mount("1m") else {
+        return;
+    };
+    let server = Portreeve::start_with(|c| c.files = mount.path().to_owned());
+    data::file(&server.dir().join("large"), 2 << 20, 5);
+    data::file(&server.dir().join("small"), 300 << 10, 6);
+    data::file(&server.dir().join("tiny"), 10 << 10, 7);
+    let (curl, bob) = (alice(&server), Curl::new(&server, "bob", PASSWORD));
+    let (small, tiny) = (server.dir().join("small"), server.dir().join("tiny"));
+    let _ = curl.upload(&tiny, "/old").is(201);
+    let _ = bob.upload(&tiny, "/bobs").is(201);
+    let before = data::tree(mount.path());
+    // Nothing is left of it, not even a hidden part.
+    let refused = |what: &str, path: &str| {
+        let since = server.audit().len();
+        let reply = curl.upload(&server.dir().join(what), path).is(507);
+        let text = reply.text().to_lowercase();
+        assert!(text.contains("space"), "{what}: {text}");
+        let failed = |r: &portreeve_tests::Record| r.story() == format!("https upload failed {path}");
+        until("the failure is recorded", PATIENCE, || {
+            server.audit()[since..].iter().any(failed)
+        });
+        assert_eq!(server.audit()[since..].iter().filter(|r| failed(r)).count(), 1);
+        assert_eq!(curl.kept(path), None, "{what} to {path}: a part was kept");
+    };
+    for path in ["/new", "/old"] {
+        refused("large", path);
+        assert_eq!(data::tree(mount.path()), before, "{path}");
+        data::same(&tiny, &mount.path().join("alice/old"));
+    }
+    // Somebody else has filled it to the last page.
+    let ballast = mount.path().join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    drop(file);
+    refused("small", "/new");
+    let _ = bob.read("/bobs").is(200);
+    assert_eq!(bob.list("/").iter().filter(|n| *n == "bobs").count(), 1);
+    // There is room again.
+    fs::remove_file(&ballast).unwrap();
+    let _ = curl.upload(&small, "/new").is(201);
+    data::same(&small, &mount.path().join("alice/new"));
+    let _ = bob.upload(&small, "/also").is(201);
+    data::same(&small, &mount.path().join("bob/also"));
 }
 
 #[test]

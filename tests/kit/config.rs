@@ -110,6 +110,15 @@ impl Config {
         }
     }
 
+    /// A person, to be changed.
+    ///
+    /// # Panics
+    /// If there is nobody of that name.
+    pub fn person(&mut self, name: &str) -> &mut Person {
+        let found = self.people.iter_mut().find(|p| p.name == name);
+        found.expect("somebody of the test configuration")
+    }
+
     /// The configuration file.
     #[must_use]
     pub fn file(&self) -> PathBuf {

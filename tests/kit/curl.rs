@@ -155,10 +155,34 @@ impl Curl {
         self.request(&["-T", from.to_str().expect("UTF-8")], &Self::content(path))
     }
 
+    /// How much of an upload that was cut is kept for this person; None where nothing is.
+    #[must_use]
+    pub fn kept(&self, path: &str) -> Option<usize> {
+        let head = self.request(&["-I", "-H", "Upload-Incomplete: 1"], &Self::content(path));
+        head.header("upload-offset").and_then(|v| v.parse().ok())
+    }
+
+    /// Goes on with an upload of `all` from offset `at`.
+    #[must_use]
+    pub fn go_on(&self, path: &str, all: &[u8], at: usize) -> Reply {
+        let range = format!("Content-Range: bytes {at}-{}/{}", all.len() - 1, all.len());
+        let length = format!("Content-Length: {}", all.len() - at);
+        let headers = ["-T", "-", "-H", &range, "-H", &length, "-H", "Transfer-Encoding:"];
+        self.request_with(&headers, &Self::content(path), &all[at..])
+    }
+
     /// Starts an upload and leaves it running.
     #[must_use]
     pub fn start_upload(&self, from: &Path, path: &str, more: &[&str]) -> Running {
         let mut all = vec!["-T", from.to_str().expect("UTF-8")];
+        all.extend_from_slice(more);
+        Running::start(&mut self.command(&all, &Self::content(path)), b"")
+    }
+
+    /// Starts a download and leaves it running.
+    #[must_use]
+    pub fn start_download(&self, path: &str, to: &Path, more: &[&str]) -> Running {
+        let mut all = vec!["-o", to.to_str().expect("UTF-8")];
         all.extend_from_slice(more);
         Running::start(&mut self.command(&all, &Self::content(path)), b"")
     }

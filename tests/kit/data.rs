@@ -21,6 +21,19 @@ pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     out
 }
 
+/// Numbers of `from..to`, others in each run. Whoever uses them says in every message which one it was.
+#[must_use]
+pub fn somewhere(count: usize, from: u64, to: u64) -> Vec<u64> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = now.map_or(1, |t| t.as_nanos() as u64);
+    bytes(count * 8, seed)
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|chunk| from + u64::from_le_bytes(*chunk) % (to - from))
+        .collect()
+}
+
 /// Writes such a file.
 pub fn file(path: &Path, len: u64, seed: u64) {
     let mut out = BufWriter::new(File::create(path).expect("a test file can be made"));

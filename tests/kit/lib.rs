@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod server;
 pub mod sftp;
 pub mod skip;
+pub mod tmpfs;
 
 pub use audit::Record;
 pub use config::{Config, Person};
@@ -23,3 +24,4 @@ pub use proxy::{Cut, Proxy};
 pub use server::{Doors, Portreeve};
 pub use sftp::Sftp;
 pub use skip::{full, skip};
+pub use tmpfs::Tmpfs;

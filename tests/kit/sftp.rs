@@ -149,11 +149,20 @@ impl Sftp {
     /// Starts a batch and leaves it running.
     #[must_use]
     pub fn start(&self, lines: &str) -> Running {
+        self.start_with(&[], lines)
+    }
+
+    /// The same, held back to so many Kbit/s.
+    #[must_use]
+    pub fn start_slowly(&self, kbits: u32, lines: &str) -> Running {
+        self.start_with(&["-l", &kbits.to_string()], lines)
+    }
+
+    fn start_with(&self, args: &[&str], lines: &str) -> Running {
+        let mut all = args.to_vec();
         let target = self.target();
-        Running::start(
-            &mut self.command(&["-b", "-", &target]),
-            format!("{lines}\n").as_bytes(),
-        )
+        all.extend(["-b", "-", &target]);
+        Running::start(&mut self.command(&all), format!("{lines}\n").as_bytes())
     }
 
     /// `ssh` itself with the same proof, for what must be refused.

@@ -1,7 +1,7 @@
 """paramiko against the SFTP door: argv = port user key command…
 
 put LOCAL REMOTE | write LOCAL REMOTE (every answer is waited for) | get LOCAL REMOTE (unlimited prefetch) | cut LOCAL REMOTE BYTES (ends without CLOSE) | resume LOCAL REMOTE |
-sparse REMOTE OFFSET (three bytes behind a hole)
+resume-at LOCAL REMOTE OFFSET (fails where the server does not let it) | sparse REMOTE OFFSET (three bytes behind a hole)
 """
 import os
 import sys
@@ -46,6 +46,11 @@ elif command == "resume":
         target.set_pipelined(True)
         while piece := source.read(32768):
             target.write(piece)
+elif command == "resume-at":
+    with open(rest[0], "rb") as source, sftp.open(rest[1], "r+b") as target:
+        source.seek(int(rest[2]))
+        target.seek(int(rest[2]))
+        target.write(source.read(100_000))
 else:
     sys.exit(f"unknown command {command}")
 sftp.close()
