@@ -28,8 +28,10 @@ pub struct SftpOptions {
     /// Ciphers offered, the preferred one first. Default: AES-256-GCM, AES-128-GCM, ChaCha20-Poly1305,
     /// AES-256-CTR.
     pub ciphers: Vec<CipherName>,
-    /// Also make and offer an ECDSA host key (nistp256). Ed25519 and RSA-3072 are always offered.
+    /// Also make and offer an ECDSA host key (nistp256). Ed25519 is always offered.
     pub ecdsa_host_key: bool,
+    /// Offer the RSA-3072 host key too, for clients that know no Ed25519.
+    pub rsa_host_key: bool,
     /// Smallest RSA key with which a user may sign in, in bits: 2048 to 8192.
     pub min_rsa_bits: u32,
     /// Also offer HMAC-SHA-2 without encrypt-then-MAC, for clients on libssh2 before 1.11, such as curl on
@@ -53,6 +55,7 @@ impl Default for SftpOptions {
                 CipherName::Aes256Ctr,
             ],
             ecdsa_host_key: false,
+            rsa_host_key: true,
             compatible: false,
             min_rsa_bits: 3072,
             hard_links: false,

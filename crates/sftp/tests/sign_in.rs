@@ -18,7 +18,7 @@ use portreeve_sftp::SftpOptions;
 use portreeve_vfs::Memory;
 use russh::{
     client::{AuthResult, KeyboardInteractiveAuthResponse},
-    keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, key::safe_rng},
+    keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PrivateKeyWithHashAlg, key::safe_rng},
 };
 
 fn ed25519() -> Arc<PrivateKey> {
@@ -279,4 +279,54 @@ async fn host_keys_that_others_can_read_are_refused() {
         .unwrap_err()
         .to_string();
     assert!(text.contains("ssh_host_ed25519_key"), "{text}");
+}
+
+/// The lists of the server's KEXINIT (RFC 4253 section 7.1): key exchange, host keys, ciphers to and fro…
+async fn kexinit(options: &SftpOptions) -> Vec<String> {
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    let memory = Arc::new(Memory::new());
+    let desk = desk_over(Arc::clone(&memory) as _, memory, None, options);
+    let mut stream = BufReader::new(desk.dial().await);
+    stream.write_all(b"SSH-2.0-test\r\n").await.unwrap();
+    stream.read_line(&mut String::new()).await.unwrap();
+    let len = stream.read_u32().await.unwrap() as usize;
+    let mut packet = vec![0; len];
+    stream.read_exact(&mut packet).await.unwrap();
+    assert_eq!(packet[1], 20, "SSH_MSG_KEXINIT");
+    let mut rest = &packet[18..];
+    let mut lists = Vec::new();
+    for _ in 0..8 {
+        let (len, tail) = rest.split_at(4);
+        let (list, tail) = tail.split_at(u32::from_be_bytes(len.try_into().unwrap()) as usize);
+        lists.push(String::from_utf8(list.to_vec()).unwrap());
+        rest = tail;
+    }
+    lists
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_host_keys_that_there_are_and_that_are_wanted_are_offered() {
+    for (rsa_host_key, list) in [
+        (true, "ssh-ed25519,rsa-sha2-512,rsa-sha2-256"),
+        (false, "ssh-ed25519"),
+    ] {
+        let options = SftpOptions {
+            rsa_host_key,
+            ..SftpOptions::default()
+        };
+        assert_eq!(kexinit(&options).await[1], list);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_keys_are_taken_whatever_host_keys_there_are() {
+    for curve in [EcdsaCurve::NistP256, EcdsaCurve::NistP384] {
+        let key = Arc::new(PrivateKey::random(&mut safe_rng(), Algorithm::Ecdsa { curve }).unwrap());
+        let mut ssh = key_desk(&key).ssh().await;
+        let key = PrivateKeyWithHashAlg::new(key, None);
+        assert!(
+            ssh.authenticate_publickey("alice", key).await.unwrap().success(),
+            "{curve:?}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use russh::{Preferred, cipher, compression, kex, keys::Algorithm, keys::HashAlg, mac};
+use russh::{Preferred, cipher, compression, kex, keys::Algorithm, keys::EcdsaCurve, keys::HashAlg, mac};
 
 use crate::{CipherName, SftpOptions};
 
@@ -26,26 +26,38 @@ const MAC_COMPATIBLE: &[mac::Name] = &[
     mac::HMAC_SHA256,
 ];
 
-/// What is offered to a client; `ecdsa` says whether there is such a host key.
-pub(crate) fn preferred(options: &SftpOptions, ecdsa: bool) -> Preferred {
+/// Signatures of user keys that are taken, told to clients as `server-sig-algs` (RFC 8308 section 3.1).
+/// Of host keys russh offers those among them that it has a key for.
+const SIGNATURES: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP256,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP384,
+    },
+    Algorithm::Ecdsa {
+        curve: EcdsaCurve::NistP521,
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha512),
+    },
+    Algorithm::Rsa {
+        hash: Some(HashAlg::Sha256),
+    },
+];
+
+/// What is offered to a client.
+pub(crate) fn preferred(options: &SftpOptions) -> Preferred {
     let ciphers = options.ciphers.iter().map(|name| match name {
         CipherName::Aes256Gcm => cipher::AES_256_GCM,
         CipherName::Aes128Gcm => cipher::AES_128_GCM,
         CipherName::ChaCha20Poly1305 => cipher::CHACHA20_POLY1305,
         CipherName::Aes256Ctr => cipher::AES_256_CTR,
     });
-    let mut keys = vec![Algorithm::Ed25519];
-    if ecdsa {
-        keys.push(Algorithm::Ecdsa {
-            curve: russh::keys::EcdsaCurve::NistP256,
-        });
-    }
-    for hash in [HashAlg::Sha512, HashAlg::Sha256] {
-        keys.push(Algorithm::Rsa { hash: Some(hash) });
-    }
     Preferred {
         kex: Cow::Borrowed(KEX),
-        key: Cow::Owned(keys),
+        key: Cow::Borrowed(SIGNATURES),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: Cow::Owned(ciphers.collect()),
         mac: Cow::Borrowed(if options.compatible { MAC_COMPATIBLE } else { MAC }),

@@ -57,13 +57,13 @@ impl SftpDoor {
             // The chain delays refusals itself; what it takes is told with each.
             auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: None,
-            keys: keys.offered(),
+            keys: keys.offered(options.rsa_host_key),
             limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
             window_size: u32::try_from(options.window.0).unwrap_or(u32::MAX),
             maximum_packet_size: CHANNEL_PACKET,
             channel_buffer_size: 32,
             event_buffer_size: 16,
-            preferred: algorithms::preferred(options, keys.has_ecdsa()),
+            preferred: algorithms::preferred(options),
             max_auth_attempts: MAX_REJECTIONS,
             // The supervisor below has the timers.
             inactivity_timeout: None,

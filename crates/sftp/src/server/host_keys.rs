@@ -92,18 +92,19 @@ impl HostKeys {
     /// SHA-256 fingerprints as `ssh-keygen -l` shows them, each with its key type.
     #[must_use]
     pub fn fingerprints(&self) -> Vec<String> {
-        let keys = self.offered();
+        let keys = self.offered(true);
         let one = |key: &PrivateKey| format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
         keys.iter().map(one).collect()
     }
 
-    pub(crate) fn offered(&self) -> Vec<PrivateKey> {
-        let keys = [Some(&self.ed25519), self.ecdsa.as_ref(), Some(&self.rsa)];
+    /// What clients may choose from, the RSA key only where `rsa`.
+    pub(crate) fn offered(&self, rsa: bool) -> Vec<PrivateKey> {
+        let keys = [
+            Some(&self.ed25519),
+            self.ecdsa.as_ref(),
+            Some(&self.rsa).filter(|_| rsa),
+        ];
         keys.into_iter().flatten().cloned().collect()
-    }
-
-    pub(crate) const fn has_ecdsa(&self) -> bool {
-        self.ecdsa.is_some()
     }
 }
 
