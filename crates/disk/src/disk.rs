@@ -104,6 +104,12 @@ impl Disk {
         })
     }
 
+    /// Whether calls may hang: it lies on a network file system, or on one that is not known.
+    #[must_use]
+    pub fn may_hang(&self) -> bool {
+        self.storage.hop == Hop::Remote
+    }
+
     /// Walks the whole storage and clears away partials that are older than they are kept, and what a
     /// crash left of appends in place. For the start of the server and every hour.
     ///

@@ -45,6 +45,15 @@ pub(crate) struct Shared {
     pub(crate) minimum_rate: u64,
 }
 
+impl Shared {
+    /// A session that was ended is let go of, and leaves the register.
+    fn sweep(&self) {
+        let (now, over) = (Instant::now(), |session: &Session| session.ended().is_cancelled());
+        let browsers = self.browsers.sweep(now, |browser| over(&browser.session));
+        drop((browsers, self.basics.sweep(now, over)));
+    }
+}
+
 /// A browser that signed in.
 pub(crate) struct Browser {
     pub(crate) session: Session,
@@ -76,7 +85,7 @@ impl WebDoor {
         }))
     }
 
-    /// Starts throwing away what is past its time, once, for as long as the door lives.
+    /// Starts throwing away what is past its time or over, once, for as long as the door lives.
     pub(crate) fn keep_clean(&self) {
         self.sweeping.call_once(|| {
             let shared = Arc::downgrade(&self.shared);
@@ -85,8 +94,7 @@ impl WebDoor {
                 loop {
                     tick.tick().await;
                     let Some(shared) = shared.upgrade() else { return };
-                    let now = Instant::now();
-                    drop((shared.browsers.sweep(now), shared.basics.sweep(now)));
+                    shared.sweep();
                 }
             });
         });

@@ -72,10 +72,10 @@ impl<T: Clone> Vault<T> {
         self.kept.lock().remove(key).map(|entry| entry.value)
     }
 
-    /// Takes out everything whose time is up.
-    pub(crate) fn sweep(&self, now: Instant) -> Vec<T> {
+    /// Takes out everything whose time is up, and everything that is `over`.
+    pub(crate) fn sweep(&self, now: Instant, over: impl Fn(&T) -> bool) -> Vec<T> {
         let mut kept = self.kept.lock();
-        let old = kept.extract_if(|_, entry| !self.is_fresh(entry, now));
+        let old = kept.extract_if(|_, entry| !self.is_fresh(entry, now) || over(&entry.value));
         old.map(|(_, entry)| entry.value).collect()
     }
 
@@ -114,7 +114,12 @@ mod tests {
             assert_eq!(vault.find(&key(1), at(n)), Some("b"), "{n}");
         }
         assert_eq!(vault.find(&key(1), at(500)), None, "lifetime");
-        assert_eq!(vault.sweep(at(500)), ["b"]);
+        vault.put(key(2), "c", at(499));
+        vault.put(key(3), "d", at(499));
+        let mut swept = vault.sweep(at(500), |value| *value == "c");
+        swept.sort_unstable();
+        assert_eq!(swept, ["b", "c"]);
+        assert_eq!(vault.remove(&key(3)), Some("d"));
         assert_eq!(vault.len(), 0);
     }
 

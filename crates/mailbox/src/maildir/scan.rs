@@ -277,6 +277,14 @@ impl Inner {
 
     /// Opens a message file, wherever its flags have moved it meanwhile; none where it is gone.
     fn open_message(&self, folder: &FolderId, found: &Found) -> io::Result<Option<(Located, File)>> {
+        match self.open_found(folder, found)? {
+            Some(open) => Ok(Some(open)),
+            None => self.locate(folder, &found.id),
+        }
+    }
+
+    /// Opens a message file under its name; none where it is not there any more.
+    fn open_found(&self, folder: &FolderId, found: &Found) -> io::Result<Option<(Located, File)>> {
         let dir = self.folder_dir(folder)?;
         let sub = dir.sub(found.sub)?;
         match sub.open(&found.name) {
@@ -288,7 +296,7 @@ impl Inner {
                 };
                 Ok(Some((located, file)))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.locate(folder, &found.id),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -327,29 +335,13 @@ impl Inner {
 
     /// Opens a message under the name it had when it was last seen.
     fn guess(&self, folder: &FolderId, id: &MessageId) -> io::Result<Option<(Located, File)>> {
-        let Some(found) = self.scanned(folder) else {
+        let Some(all) = self.scanned(folder) else {
             return Ok(None);
         };
-        let Some(found) = found
-            .binary_search_by(|f| f.id.cmp(id))
-            .ok()
-            .and_then(|at| found.get(at))
-        else {
-            return Ok(None);
-        };
-        let dir = self.folder_dir(folder)?;
-        let sub = dir.sub(found.sub)?;
-        match sub.open(&found.name) {
-            Ok(file) => {
-                let located = Located {
-                    folder: dir,
-                    sub,
-                    name: found.name.clone(),
-                };
-                Ok(Some((located, file)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let at = all.binary_search_by(|found| found.id.cmp(id)).ok();
+        match at.and_then(|at| all.get(at)) {
+            Some(found) => self.open_found(folder, found),
+            None => Ok(None),
         }
     }
 

@@ -77,6 +77,14 @@ async fn open(fs: &Checked, name: &str, how: OpenWrite) -> FsResult<Arc<dyn Writ
         .await
 }
 
+async fn resize(fs: &Checked, size: u64) -> FsResult<()> {
+    let attrs = Attrs {
+        size: Some(size),
+        ..Attrs::default()
+    };
+    fs.set_attrs(&cx("a"), &path("/file"), attrs, Links::Follow).await
+}
+
 fn new(mode: WriteMode) -> OpenWrite {
     OpenWrite::new(mode)
 }
@@ -152,20 +160,7 @@ async fn refuses_in_words_before_the_storage_is_asked() {
         ),
         (
             |c| c.max_file = Some(9),
-            |fs| {
-                Box::pin(async {
-                    fs.set_attrs(
-                        &cx("a"),
-                        &path("/file"),
-                        Attrs {
-                            size: Some(10),
-                            ..Attrs::default()
-                        },
-                        Links::Follow,
-                    )
-                    .await
-                })
-            },
+            |fs| Box::pin(resize(fs, 10)),
             FsErrorKind::TooLarge,
             "at most 9",
         ),
@@ -267,20 +262,7 @@ async fn refuses_in_words_before_the_storage_is_asked() {
         ),
         (
             |c| c.update = false,
-            |fs| {
-                Box::pin(async {
-                    fs.set_attrs(
-                        &cx("a"),
-                        &path("/file"),
-                        Attrs {
-                            size: Some(0),
-                            ..Attrs::default()
-                        },
-                        Links::Follow,
-                    )
-                    .await
-                })
-            },
+            |fs| Box::pin(resize(fs, 0)),
             FsErrorKind::Unsupported,
             "size",
         ),

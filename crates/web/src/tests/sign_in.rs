@@ -117,6 +117,21 @@ async fn a_browser_lives_by_its_own_idle_time() {
     }
 }
 
+/// Nobody asks for anything any more; the session goes all the same.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_was_ended_leaves_the_register() {
+    let rig = Rig::new(sample(1));
+    sign_in(&rig, &[]).await;
+    rig.get(ME, &[("authorization", ALICE)]).await;
+    let sessions = rig.gate.sessions();
+    assert_eq!(sessions.len(), 2);
+    for session in sessions {
+        assert!(rig.gate.kill(session.id));
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(rig.gate.sessions().len(), 0);
+}
+
 #[tokio::test]
 async fn every_refusal_looks_alike() {
     let rig = Rig::new(sample(1));
