@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use portreeve_tests::{Curl, Portreeve, Sftp, config::PASSWORD, process::until, server::PATIENCE};
+use portreeve_tests::{
+    Curl, Done, Portreeve, Sftp, clients, config::PASSWORD, curl, process::until, server::PATIENCE,
+};
 
 /// A message with attachments, delivered as Maildir delivers.
 fn deliver(maildir: &Path, id: &str, subject: &str, attachments: &[(&str, &[u8])]) {
@@ -71,7 +73,7 @@ fn an_attachment_is_read_by_both_doors_and_deleted_for_both() {
 
     let deleted = curl.request(
         &["-X", "DELETE"],
-        &format!("/api/v1/files?path={}", portreeve_tests::curl::encode(terms)),
+        &format!("/api/v1/files?path={}", curl::encode(terms)),
     );
     assert!(matches!(deleted.status, 200 | 204), "{}", deleted.text());
     sftp.batch(&format!("get \"{terms}\" gone")).fails("not found");
@@ -168,4 +170,80 @@ fn hostile_subjects_are_names_and_nothing_else() {
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), names.len(), "{names:?}");
+}
+
+/// List, read and delete with each client of the SFTP door but OpenSSH's, which has its own test above; what one
+/// removed is gone for the other door, and the message with its last attachment.
+#[test]
+fn other_clients_list_read_and_delete_attachments() {
+    let server = Portreeve::start();
+    let maildir = server.config.maildir();
+    let content: &[u8] = b"<order>\xc3\xa9</order>";
+    let https = Curl::new(&server, "alice", PASSWORD);
+    let inbox = "/mail/Inbox";
+    type Client<'a> = (&'a str, &'a dyn Fn(&str, &str) -> Done);
+    // Each: list the inbox to standard output; get PATH to `got`; remove PATH.
+    let lftp = |what: &str, path: &str| {
+        let line = match what {
+            "list" => format!("cls -1 {inbox}"),
+            "get" => format!("get \"{path}\" -o got"),
+            _ => format!("rm \"{path}\""),
+        };
+        clients::lftp(&server, "alice", &line)
+    };
+    let rclone = |what: &str, path: &str| {
+        let remote = format!("r:{path}");
+        match what {
+            "list" => clients::rclone(&server, "alice", &["lsf", &format!("r:{inbox}")]),
+            "get" => clients::rclone(&server, "alice", &["copyto", &remote, "got"]),
+            _ => clients::rclone(&server, "alice", &["deletefile", &remote]),
+        }
+    };
+    let curl = |what: &str, path: &str| match what {
+        "list" => curl::sftp(&server, "alice", &["-l"], &format!("{inbox}/")),
+        "get" => curl::sftp(&server, "alice", &["-o", "got"], path),
+        // The list comes along: curl always transfers something.
+        _ => curl::sftp(
+            &server,
+            "alice",
+            &["-Q", &format!("rm \"{path}\""), "-l"],
+            &format!("{inbox}/"),
+        ),
+    };
+    let clients: [Client<'_>; 3] = [("lftp", &lftp), ("rclone", &rclone), ("curl", &curl)];
+    for (who, client) in clients {
+        let (id, name) = (format!("1.{who}"), format!("Order by {who}-order one.xml"));
+        deliver(
+            &maildir,
+            &id,
+            &format!("Order by {who}"),
+            &[("order one.xml", content)],
+        );
+        let path = format!("{inbox}/{name}");
+        until("the message is seen", PATIENCE, || {
+            https.list(inbox).contains(&name)
+        });
+        let listed = client("list", "").ok().text();
+        assert!(listed.lines().any(|l| l.ends_with(&name)), "{who}: {listed}");
+        let got = server.dir().join("got");
+        let _ = fs::remove_file(&got);
+        client("get", &path).ok();
+        assert_eq!(fs::read(&got).unwrap(), content, "{who}");
+        assert_eq!(messages(&maildir), 1, "{who}");
+        let since = server.audit().len();
+        client("remove", &path).ok();
+        let _ = https.read(&path).is(404);
+        assert!(!https.list(inbox).contains(&name), "{who}");
+        assert_eq!(
+            messages(&maildir),
+            0,
+            "{who}: the message went with its attachment"
+        );
+        let removed: Vec<String> = server.audit()[since..]
+            .iter()
+            .map(|r| r.story())
+            .filter(|s| s.contains("remove"))
+            .collect();
+        assert_eq!(removed, [format!("sftp remove-file ok {path}")], "{who}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     skip,
 };
 
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs an lftp script against the SFTP door, signed in by key.
 #[must_use]

@@ -1,10 +1,12 @@
 """paramiko against the SFTP door: argv = port user key command…
 
-put LOCAL REMOTE | write LOCAL REMOTE (every answer is waited for) | get LOCAL REMOTE (unlimited prefetch) | cut LOCAL REMOTE BYTES (ends without CLOSE) | resume LOCAL REMOTE |
+put LOCAL REMOTE | write LOCAL REMOTE (every answer is waited for) | get LOCAL REMOTE (unlimited prefetch; exit status 9 after a minute without an end) | get-plain LOCAL REMOTE (one request at a time) |
+put-text TEXT REMOTE | cut LOCAL REMOTE BYTES (ends without CLOSE) | resume LOCAL REMOTE |
 resume-at LOCAL REMOTE OFFSET (fails where the server does not let it) | sparse REMOTE OFFSET (three bytes behind a hole)
 """
 import os
 import sys
+import threading
 
 import paramiko
 
@@ -20,8 +22,16 @@ elif command == "write":
         while piece := source.read(32768):
             target.write(piece)
 elif command == "get":
+    limit = threading.Timer(60, os._exit, [9])
+    limit.daemon = True
+    limit.start()
     # max_concurrent_prefetch_requests=None: every request of the file is sent before an answer is read.
     sftp.get(rest[1], rest[0], max_concurrent_prefetch_requests=None)
+elif command == "get-plain":
+    sftp.get(rest[1], rest[0], prefetch=False)
+elif command == "put-text":
+    with sftp.open(rest[1], "wb") as target:
+        target.write(rest[0].encode())
 elif command == "cut":
     size = int(rest[2])
     with open(rest[0], "rb") as source:
