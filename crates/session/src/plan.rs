@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use portreeve_model::{GroupName, Name, PathError, UserName, VPath, Verb, VerbSet};
-use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Mounts, OpCx, Subtree};
+use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Mounts, OpCx, Subtree, contained};
 
 use crate::{
     MountLimits, MountOptions,
@@ -315,7 +315,7 @@ impl Plan {
                 backend
             } else {
                 let subtree = Subtree::new(backend, grant.within.clone());
-                subtree.prepare(cx).await?;
+                contained(subtree.prepare(cx)).await?;
                 Arc::new(subtree)
             };
             mounts.push((grant.mount.clone(), tree));

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use portreeve_model::{Act, Transfer, VPath};
-use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, ReadFile};
+use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, ReadFile, contained};
 
 use crate::{choke, digest::Digest, live::Live, rate::Bucket};
 
@@ -54,15 +54,13 @@ impl Download {
     /// What the storage says; `Cancelled` once the session is over.
     pub async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
         if self.live.is_over() {
-            return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
+            return Err(over());
         }
         if let Some(rate) = &self.rate {
             self.live.unless_over(rate.pass(len)).await?;
         }
         let before = into.len();
-        let filled = self
-            .file
-            .read(at, len, into)
+        let filled = contained(self.file.read(at, len, into))
             .await
             .inspect_err(|error| self.fail(error))?;
         let read = filled.get(before..).unwrap_or_default();
@@ -80,6 +78,10 @@ impl Download {
     pub fn fail(&self, error: &FsError) {
         self.failed.lock().get_or_insert_with(|| error.clone());
     }
+}
+
+fn over() -> FsError {
+    FsError::new(FsErrorKind::Cancelled).context("the session is over")
 }
 
 impl Drop for Download {
@@ -100,7 +102,9 @@ impl Drop for Download {
             kept: None,
         });
         metrics::counter!("portreeve_bytes_total", "direction" => "read").increment(bytes);
-        let result = self.failed.get_mut().take().map_or(Ok(()), Err);
+        let cut = self.live.is_over() && size.is_some_and(|size| bytes < size);
+        let failed = self.failed.get_mut().take().or_else(|| cut.then(over));
+        let result = failed.map_or(Ok(()), Err);
         // The bytes are gone already: a lost record is counted, and stops what comes next.
         let _ = choke::record(&self.live, act, &result, self.began.elapsed());
     }

@@ -18,6 +18,7 @@ mod capabilities;
 mod checked;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod contained;
 mod contract;
 mod entry;
 mod error;
@@ -35,6 +36,7 @@ mod testing;
 pub use cache::{Cache, CacheLimits};
 pub use capabilities::{Capabilities, Names, Ranges, WriteAccess};
 pub use checked::Checked;
+pub use contained::contained;
 pub use contract::{FileSystem, Listing, OpCx, Owner, ReadFile, WriteFile};
 pub use entry::{
     Attrs, Cursor, Entry, FileKind, Links, OpenWrite, Partial, Removal, Rename, Space, WriteMode,

@@ -2,7 +2,8 @@
 //!
 //! Invariants: the longest prefix wins, so a mount shadows what lies under it; the parents of mounts
 //! are directories, real or made up; neither a mount point nor a parent of one is ever renamed,
-//! removed or replaced; nothing is renamed, copied or linked between two mounts.
+//! removed or replaced; nothing is renamed, copied or linked between two mounts; a storage that panics
+//! fails the call (reads of a file are left to whoever reads: it may be the hottest path there is).
 
 mod merge;
 
@@ -15,6 +16,7 @@ use portreeve_model::{Name, VPath};
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, Names,
     OpCx, OpenWrite, Partial, Ranges, ReadFile, Removal, Rename, Space, WriteAccess, WriteFile,
+    contained::{ContainedListing, contained},
     remap::{Remap, Remapped},
 };
 use merge::Merged;
@@ -186,7 +188,7 @@ impl Mounts {
         let Some(inside) = self.table.inside(path) else {
             return Ok(made_up);
         };
-        match inside.fs.stat(cx, &inside.path, Links::Follow).await {
+        match contained(inside.fs.stat(cx, &inside.path, Links::Follow)).await {
             Ok(entry) if entry.is_dir() => Ok(Entry {
                 name: path.file_name(),
                 ..entry
@@ -269,7 +271,7 @@ impl FileSystem for Mounts {
             return self.fixed_entry(cx, path).await;
         }
         let inside = self.table.found(path)?;
-        inside.fs.stat(cx, &inside.path, links).await
+        contained(inside.fs.stat(cx, &inside.path, links)).await
     }
 
     async fn list(&self, cx: &OpCx, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
@@ -277,13 +279,14 @@ impl FileSystem for Mounts {
         let inside = self.table.inside(dir);
         if children.is_empty() && !dir.is_root() {
             let inside = inside.ok_or(FsErrorKind::NotFound)?;
-            return inside.fs.list(cx, &inside.path, from).await;
+            let listing = contained(inside.fs.list(cx, &inside.path, from)).await?;
+            return Ok(Box::new(ContainedListing(listing)));
         }
         let (skip, inner_from) = merge::position(from)?;
         let inner = match inside {
             None => None,
-            Some(inside) => match inside.fs.list(cx, &inside.path, inner_from).await {
-                Ok(listing) => Some(listing),
+            Some(inside) => match contained(inside.fs.list(cx, &inside.path, inner_from)).await {
+                Ok(listing) => Some(Box::new(ContainedListing(listing)) as _),
                 Err(e) if matches!(e.kind(), FsErrorKind::NotFound | FsErrorKind::NotDir) => {
                     if self.table.is_mount(dir) && children.is_empty() {
                         return Err(e);
@@ -306,7 +309,7 @@ impl FileSystem for Mounts {
             return Err(FsErrorKind::IsDir.into());
         }
         let inside = self.table.found(file)?;
-        inside.fs.open_read(cx, &inside.path).await
+        contained(inside.fs.open_read(cx, &inside.path)).await
     }
 
     async fn open_write(&self, cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
@@ -314,7 +317,7 @@ impl FileSystem for Mounts {
             return Err(FsErrorKind::IsDir.into());
         }
         let inside = self.table.changeable(file)?;
-        let file = inside.fs.open_write(cx, &inside.path, how).await?;
+        let file = contained(inside.fs.open_write(cx, &inside.path, how)).await?;
         let map = Within {
             table: self.table.clone(),
             index: inside.index,
@@ -324,7 +327,9 @@ impl FileSystem for Mounts {
 
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>> {
         match self.table.inside(file) {
-            Some(inside) if !self.table.is_fixed(file) => inside.fs.partial(cx, &inside.path).await,
+            Some(inside) if !self.table.is_fixed(file) => {
+                contained(inside.fs.partial(cx, &inside.path)).await
+            }
             _ => Ok(None),
         }
     }
@@ -334,19 +339,19 @@ impl FileSystem for Mounts {
             return Err(FsErrorKind::Exists.into());
         }
         let inside = self.table.changeable(dir)?;
-        inside.fs.make_dir(cx, &inside.path, attrs).await
+        contained(inside.fs.make_dir(cx, &inside.path, attrs)).await
     }
 
     async fn remove(&self, cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
         self.table.check_free(path)?;
         let inside = self.table.found(path)?;
-        inside.fs.remove(cx, &inside.path, what).await
+        contained(inside.fs.remove(cx, &inside.path, what)).await
     }
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         self.table.check_free(from)?;
         let (from, to) = self.pair(from, to)?;
-        from.fs.rename(cx, &from.path, &to.path, how).await
+        contained(from.fs.rename(cx, &from.path, &to.path, how)).await
     }
 
     async fn set_attrs(&self, cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {
@@ -354,7 +359,7 @@ impl FileSystem for Mounts {
             Some(inside) => inside,
             None => self.table.changeable(path)?,
         };
-        inside.fs.set_attrs(cx, &inside.path, attrs, links).await
+        contained(inside.fs.set_attrs(cx, &inside.path, attrs, links)).await
     }
 
     async fn copy(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
@@ -362,12 +367,12 @@ impl FileSystem for Mounts {
             return Err(FsErrorKind::IsDir.into());
         }
         let (from, to) = self.pair(from, to)?;
-        from.fs.copy(cx, &from.path, &to.path, how).await
+        contained(from.fs.copy(cx, &from.path, &to.path, how)).await
     }
 
     async fn space(&self, cx: &OpCx, path: &VPath) -> FsResult<Space> {
         match self.table.inside(path) {
-            Some(inside) => inside.fs.space(cx, &inside.path).await,
+            Some(inside) => contained(inside.fs.space(cx, &inside.path)).await,
             None if self.table.is_fixed(path) => Err(FsErrorKind::Unsupported.into()),
             None => Err(FsErrorKind::NotFound.into()),
         }
@@ -376,13 +381,13 @@ impl FileSystem for Mounts {
     async fn link(&self, cx: &OpCx, existing: &VPath, new: &VPath) -> FsResult<()> {
         self.table.check_free(existing)?;
         let (existing, new) = self.pair(existing, new)?;
-        existing.fs.link(cx, &existing.path, &new.path).await
+        contained(existing.fs.link(cx, &existing.path, &new.path)).await
     }
 
     async fn read_link(&self, cx: &OpCx, path: &VPath) -> FsResult<Vec<u8>> {
         self.table.check_free(path)?;
         let inside = self.table.found(path)?;
-        inside.fs.read_link(cx, &inside.path).await
+        contained(inside.fs.read_link(cx, &inside.path)).await
     }
 }
 

@@ -59,12 +59,11 @@ async fn a_rename_that_was_begun_is_recorded_as_it_ended() {
     assert_eq!(rig.outcomes("rename"), ["ok"]);
 }
 
-#[tokio::test]
-async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
-    let rig = Rig::plain();
+/// Tries to sign in, hangs up before the answer, and has the try go on to its end.
+async fn hang_up_while_signing_in(rig: &Rig, word: &str) {
     rig.keeper.turns.forget_permits(1000);
     let mut connection = rig.knock().await;
-    begin_and_drop(try_sign_in(&mut connection, "wrong")).await;
+    begin_and_drop(try_sign_in(&mut connection, word)).await;
     drop(connection);
     assert_eq!(
         rig.gate.connections(),
@@ -73,6 +72,12 @@ async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
     );
     rig.keeper.turns.add_permits(1);
     until(async || rig.gate.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
+    let rig = Rig::plain();
+    hang_up_while_signing_in(&rig, "wrong").await;
     assert_eq!(*rig.told.0.lock(), [End::Refused]);
     assert_eq!(rig.outcomes("login"), ["refused"]);
 }
@@ -80,16 +85,26 @@ async fn who_hangs_up_before_the_answer_is_counted_all_the_same() {
 #[tokio::test]
 async fn a_sign_in_that_nobody_waits_for_leaves_no_session() {
     let rig = Rig::plain();
-    rig.keeper.turns.forget_permits(1000);
-    let mut connection = rig.knock().await;
-    begin_and_drop(try_sign_in(&mut connection, "open")).await;
-    drop(connection);
-    rig.keeper.turns.add_permits(1);
-    until(async || rig.gate.connections() == 0).await;
+    hang_up_while_signing_in(&rig, "open").await;
     assert!(rig.gate.sessions().is_empty());
     assert_eq!(*rig.told.0.lock(), [End::Accepted]);
     let acts: Vec<_> = rig.events().into_iter().map(|(act, ..)| act).collect();
     assert_eq!(acts, ["login", "logout"]);
+}
+
+/// A session that is ended in mid-file: what was read is no whole download.
+#[tokio::test]
+async fn a_download_that_an_end_of_the_session_cuts_has_failed() {
+    for (read, outcome) in [(4, "failed"), (10, "ok")] {
+        let rig = Rig::plain();
+        let session = rig.session().await;
+        put(&session, "/a", 10).await.unwrap();
+        let download = session.fs().download(&p("/a")).await.unwrap();
+        download.read(0, read, Vec::new()).await.unwrap();
+        session.end("revoked");
+        drop(download);
+        assert_eq!(rig.outcomes("download"), [outcome]);
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,16 @@ pub(crate) fn desk_over(
     key: Option<ssh_key::PublicKey>,
     options: &SftpOptions,
 ) -> Desk {
+    desk_with_audit(storage, memory, key, options, Audit::nowhere())
+}
+
+pub(crate) fn desk_with_audit(
+    storage: Arc<dyn FileSystem>,
+    memory: Arc<Memory>,
+    key: Option<ssh_key::PublicKey>,
+    options: &SftpOptions,
+    audit: Audit,
+) -> Desk {
     let group = GroupName::new("staff").unwrap();
     let mount: MountOptions = serde_json::from_str(r#"{"path":"/","storage":"m","verbs":"full"}"#).unwrap();
     let mount = MountPlan::new(&mount, storage).unwrap();
@@ -135,7 +145,7 @@ pub(crate) fn desk_over(
     let mut limits = LimitsOptions::default();
     limits.refusal_delay.0 = Duration::ZERO;
     let world = World::new(chain, Resolver::new(vec![rule], vec![]), groups, limits);
-    let gate = Gatekeeper::new(world, Audit::nowhere(), Arc::new(MemoryQuota::default()));
+    let gate = Gatekeeper::new(world, audit, Arc::new(MemoryQuota::default()));
     Desk {
         gate,
         door: SftpDoor::new(options, &keys()),
