@@ -12,7 +12,7 @@ use std::{
 };
 
 use portreeve_tests::{
-    Curl, Portreeve, Proxy, Sftp, clients,
+    Curl, Portreeve, Sftp, clients,
     config::PASSWORD,
     data,
     process::{self, until},
@@ -96,6 +96,39 @@ fn a_drain_ends_transfers_well() {
     }
 }
 
+/// who waits for the drain to end is told when a second SIGTERM ends it at once; nobody new comes in meanwhile.
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    // Were it not for the second signal, the drain would outlast the test.
+    let mut server = Portreeve::start_with(|c| c.grace = "1h");
+    let source = server.dir().join("source");
+    data::file(&source, 64 << 20, 1);
+    let alice = Sftp::by_key(&server, "alice");
+    let mut sftp = alice.start_slowly(4_000, "put source by-sftp");
+    let curl = Curl::new(&server, "alice", PASSWORD);
+    let https = curl.start_upload(&source, "/by-https", &["--limit-rate", "500K", "-f"]);
+    let home = server.config.home("alice");
+    until("both are under way", PATIENCE, || data::tree(&home).len() == 2);
+    server.signal(Signal::TERM);
+    for door in [server.doors().sftp, server.doors().https] {
+        until("new connections are refused", PATIENCE, || {
+            TcpStream::connect(door).is_err()
+        });
+    }
+    assert!(sftp.alive(), "a transfer goes on while the server drains");
+    server.signal(Signal::TERM);
+    let status = server.ended(PATIENCE);
+    assert_eq!(status.code(), Some(1), "somebody was cut\n{}", server.log());
+    let _ = sftp.wait(PATIENCE).fails("received disconnect");
+    let _ = https.wait(PATIENCE).fails("");
+    for name in ["by-sftp", "by-https"] {
+        assert!(!home.join(name).exists(), "{name} is torn and visible");
+    }
+    server.restart();
+    alice.batch("reput source by-sftp").ok();
+    data::same(&source, &home.join("by-sftp"));
+}
+
 /// the state database goes away under the running server.
 #[test]
 fn sessions_outlive_the_state_database() {
@@ -175,6 +208,7 @@ fn hostile_openings_cost_little_and_leave_nothing() {
                 open.push(stream);
             }
             alice.batch("ls /").ok();
+            let _ = Curl::new(&server, "alice", PASSWORD).get("/api/v1/me").is(200);
             let (now, _) = server.usage();
             assert!(
                 now < rss + 96 * 1024,
@@ -194,17 +228,24 @@ fn a_client_that_does_not_read_is_not_buffered() {
     let alice = Sftp::by_key(&server, "alice");
     alice.batch("put source big").ok();
     let (rss, _) = server.usage();
+    let curl = Curl::new(&server, "alice", PASSWORD);
+    let _ = curl.get("/api/v1/me").is(200);
+    // So large that nobody is done with it before the signal.
+    let hole = fs::File::create(server.config.home("alice").join("hole")).unwrap();
+    hole.set_len(16 << 30).unwrap();
     let mut deaf = Vec::new();
-    for _ in 0..8 {
-        // HTTPS: a stopped reader. SFTP: a stopped client.
-        let relay = Proxy::plain(server.doors().sftp);
-        let client = alice
-            .clone()
-            .through(relay.address().port())
-            .start("get big /dev/null");
-        until("it has begun", PATIENCE, || relay.passed() > 3_000);
+    for n in 0..16 {
+        let got = server.dir().join(format!("deaf{n}"));
+        let client = if n % 2 == 0 {
+            alice.start(&format!("get hole {}", got.display()))
+        } else {
+            curl.start_download("/hole", &got, &[])
+        };
+        until("it has begun", PATIENCE, || {
+            fs::metadata(&got).is_ok_and(|m| m.len() > 0)
+        });
         client.signal(Signal::STOP);
-        deaf.push((client, relay));
+        deaf.push(client);
     }
     for _ in 0..20 {
         alice.batch("ls /").ok();
@@ -212,28 +253,34 @@ fn a_client_that_does_not_read_is_not_buffered() {
     let (now, _) = server.usage();
     assert!(
         now < rss + 160 * 1024,
-        "8 deaf clients: {rss} KiB grew to {now} KiB"
+        "16 deaf clients: {rss} KiB grew to {now} KiB"
     );
-    for (client, _) in deaf {
-        let _ = client.kill();
+    for client in deaf {
+        assert!(
+            client.kill().killed(),
+            "a client was done before it could be deaf"
+        );
     }
     alice.batch("get big back").ok();
     data::same(&server.dir().join("source"), &server.dir().join("back"));
 }
 
-/// no descriptor left is no reason to stop accepting for ever, nor to spin.
+/// no descriptor left is no reason to stop accepting for ever, nor to spin, nor to leave the administrator outside.
 #[test]
 fn running_out_of_descriptors_passes() {
     let mut server = Portreeve::start();
     server.crash();
     server.start_under(&["prlimit", "--nofile=128:128"]);
-    let address = server.doors().sftp;
+    let doors = [server.doors().sftp, server.doors().https];
     let mut open = Vec::new();
-    for _ in 0..300 {
-        if let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+    for n in 0..500 {
+        if let Ok(stream) = TcpStream::connect_timeout(&doors[n % 2], Duration::from_secs(2)) {
             open.push(stream);
         }
     }
+    let file = server.config.file();
+    let status = || server.command(&["status", "--config", file.to_str().unwrap()], b"");
+    status().ok();
     let before = cpu(&server);
     // Not a timed assertion about speed: how much a server that has nothing to do may do.
     thread::sleep(Duration::from_secs(2));
@@ -242,9 +289,14 @@ fn running_out_of_descriptors_passes() {
         spent < 100,
         "{spent} ticks of 200 spent on waiting for a descriptor"
     );
+    status().ok();
+    assert!(open.len() > 128, "{} connections exhaust nothing", open.len());
     drop(open);
-    until("it lets people in again", PATIENCE, || {
+    until("SFTP lets people in again", PATIENCE, || {
         Sftp::by_key(&server, "alice").batch("pwd").status.success()
+    });
+    until("HTTPS lets people in again", PATIENCE, || {
+        Curl::new(&server, "alice", PASSWORD).get("/api/v1/me").status == 200
     });
 }
 

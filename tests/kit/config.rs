@@ -64,6 +64,8 @@ pub struct Config {
     pub ban_after: u32,
     /// `grace_period`.
     pub grace: &'static str,
+    /// A line added to the SFTP and the HTTPS listener, e.g. `proxy_protocol = ["127.0.0.0/8"]`.
+    pub listener: &'static str,
     /// Lines added to the mount of `files`, e.g. `, limits = { quota = "1 MiB" }`.
     pub mount: &'static str,
     /// Lines at the end of the file.
@@ -105,6 +107,7 @@ impl Config {
             files: dir.join("files"),
             ban_after: 100,
             grace: "20s",
+            listener: "",
             mount: "",
             more: String::new(),
         }
@@ -205,6 +208,7 @@ address = "127.0.0.1:{metrics}"
 name = "sftp"
 protocol = "sftp"
 address = "127.0.0.1:{sftp}"
+{listener}
 [[listener]]
 name = "old-sftp"
 protocol = "sftp"
@@ -214,6 +218,7 @@ compatible = true
 name = "https"
 protocol = "https"
 address = "127.0.0.1:{https}"
+{listener}
 [[auth]]
 type = "ip-time-ban"
 ban_after_count = {ban}
@@ -251,6 +256,7 @@ root = "mail"
             old_sftp = self.old_sftp,
             https = self.https,
             ban = self.ban_after,
+            listener = self.listener,
             mount = self.mount,
             files = serde_json::Value::from(self.files.to_string_lossy().as_ref()),
             more = self.more,

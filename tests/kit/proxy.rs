@@ -32,16 +32,23 @@ impl Proxy {
     /// Relays to `server` and cuts each connection once `after` bytes came from its client.
     #[must_use]
     pub fn cutting(server: SocketAddr, after: u64, how: Cut) -> Self {
-        Self::start(server, Some((after, how)))
+        Self::start(server, Some((after, how)), String::new())
     }
 
     /// Only relays.
     #[must_use]
     pub fn plain(server: SocketAddr) -> Self {
-        Self::start(server, None)
+        Self::start(server, None, String::new())
     }
 
-    fn start(server: SocketAddr, cut: Option<(u64, Cut)>) -> Self {
+    /// Relays as a load balancer does that says with a PROXY header (version 1) where its client is.
+    #[must_use]
+    pub fn telling(server: SocketAddr, client: &str) -> Self {
+        let header = format!("PROXY TCP4 {client} 127.0.0.1 40000 {}\r\n", server.port());
+        Self::start(server, None, header)
+    }
+
+    fn start(server: SocketAddr, cut: Option<(u64, Cut)>, header: String) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", super::ports::free())).expect("a port for the relay");
         let address = listener.local_addr().expect("bound");
         let stop = Arc::new(AtomicBool::new(false));
@@ -52,9 +59,12 @@ impl Proxy {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let Ok(upstream) = TcpStream::connect(server) else {
+                let Ok(mut upstream) = TcpStream::connect(server) else {
                     continue;
                 };
+                if upstream.write_all(header.as_bytes()).is_err() {
+                    continue;
+                }
                 relay(client, upstream, cut, Arc::clone(&count));
             }
         });
