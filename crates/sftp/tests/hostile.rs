@@ -139,13 +139,32 @@ async fn handles_are_bounded_and_closed_ones_are_gone() {
     for _ in 0..256 {
         handles.push(sftp.open("/f", READ).await.handle());
     }
-    let refused = sftp.open("/f", READ).await;
-    assert!(refused.text().contains("256"), "{}", refused.text());
+    // All channels of a connection together; another connection has its own.
+    let mut beside = sftp.beside().await;
+    let mut other = desk.sftp().await;
+    for refused in [
+        sftp.open("/f", READ).await,
+        beside.open("/f", READ).await,
+        beside.ask(11, &string(b"/")).await,
+    ] {
+        assert!(refused.text().contains("256"), "{}", refused.text());
+    }
+    assert_eq!(other.open("/f", READ).await.kind, 102);
     let handle = handles.pop().unwrap();
     assert_eq!(sftp.close(&handle).await.code(), 0);
     assert_eq!(sftp.close(&handle).await.code(), 4);
     assert_eq!(sftp.open("/f", READ).await.kind, 102);
     assert_eq!(sftp.open("/missing", READ).await.code(), 4, "full again");
+    // What is refused by the storage, or goes with its channel, gives its place back.
+    let handle = handles.pop().unwrap();
+    assert_eq!(sftp.close(&handle).await.code(), 0);
+    for _ in 0..300 {
+        assert_eq!(beside.open("/missing", READ).await.code(), 2);
+    }
+    assert_eq!(beside.open("/f", READ).await.kind, 102);
+    assert_eq!(sftp.open("/f", READ).await.code(), 4);
+    drop(beside);
+    while sftp.open("/f", READ).await.kind != 102 {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@ use super::{
     door::SftpDoor,
     engine::Env,
     flow::Traffic,
+    handles::Places,
 };
 
 /// Channels open at once.
@@ -70,6 +71,7 @@ pub(crate) struct Client {
     slots: HashMap<ChannelId, Slot>,
     opened: usize,
     open: Open,
+    places: Places,
     draining: tokio_util::sync::CancellationToken,
 }
 
@@ -91,6 +93,7 @@ impl Client {
             slots: HashMap::new(),
             opened: 0,
             open,
+            places: Places::default(),
             draining,
         }
     }
@@ -246,6 +249,7 @@ impl Handler for Client {
             session: person.clone(),
             options: Arc::clone(&self.door.options),
             pool: Arc::clone(&self.door.pool),
+            places: self.places.clone(),
             draining: self.draining.clone(),
         });
         let sftp = Arc::new(SftpChannel::start(id, env, &self.traffic, session.handle()));

@@ -29,7 +29,7 @@ use super::{
     claims::{Claims, Ticket},
     errors,
     flow::{Detour, Flow, Outgoing, Room},
-    handles::{Handles, Open},
+    handles::{Handles, Open, Places},
     pool::Pool,
 };
 use crate::{
@@ -54,6 +54,7 @@ pub(crate) struct Env {
     pub(crate) session: Session,
     pub(crate) options: Arc<SftpOptions>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) places: Places,
     pub(crate) draining: tokio_util::sync::CancellationToken,
 }
 
@@ -163,13 +164,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(env: Arc<Env>, flow: Arc<Flow>) -> Self {
+        let handles = Handles::new(env.places.clone());
         Self {
             env,
             flow,
             inbox: Inbox::default(),
             head: None,
             greeted: false,
-            handles: Handles::default(),
+            handles,
             claims: Claims::default(),
             running: FuturesUnordered::new(),
             batch: Vec::new(),

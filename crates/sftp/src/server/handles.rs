@@ -1,10 +1,14 @@
-//! Open handles of one channel: a bounded map from random numbers.
+//! Open handles of one channel: a map from random numbers, bounded for all channels of a connection
+//! together.
 //!
 //! Dropping a handle for writing keeps what was written as a partial (V5): only CLOSE commits.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -13,8 +17,32 @@ use portreeve_session::{Download, FsError, Listing, Upload};
 
 use super::{claims::Ticket, flow::Room};
 
-/// Most handles open at once: what `limits@openssh.com` tells.
+/// Most handles open at once in one connection: what `limits@openssh.com` tells.
 pub(crate) const MAX_HANDLES: usize = 256;
+
+/// How many of a connection's handles are open or being opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places(Arc<AtomicUsize>);
+
+impl Places {
+    fn take(&self) -> Option<Place> {
+        let free = |taken: usize| (taken < MAX_HANDLES).then_some(taken + 1);
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)
+            .ok()?;
+        Some(Place(self.clone()))
+    }
+}
+
+/// The right to one handle. Dropping it gives it back.
+#[derive(Debug)]
+struct Place(Places);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 /// What a handle stands for.
 pub(crate) enum Open {
@@ -74,60 +102,70 @@ impl Open {
 }
 
 /// The handles of one channel.
-#[derive(Default)]
 pub(crate) struct Handles {
-    open: HashMap<u64, Open>,
-    /// Handles that are being opened.
-    promised: usize,
+    places: Places,
+    open: HashMap<u64, (Open, Place)>,
+    /// Of handles that are being opened.
+    promised: Vec<Place>,
 }
 
 impl Handles {
+    pub(crate) fn new(places: Places) -> Self {
+        Self {
+            places,
+            open: HashMap::new(),
+            promised: Vec::new(),
+        }
+    }
+
     /// Whether another may be opened; if so, its place is kept until [`Handles::settle`].
     pub(crate) fn promise(&mut self) -> bool {
-        let free = self.open.len() + self.promised < MAX_HANDLES;
-        self.promised += usize::from(free);
+        let place = self.places.take();
+        let free = place.is_some();
+        self.promised.extend(place);
         free
     }
 
     /// Fills a kept place, or gives it up. None where the system has no random numbers.
     pub(crate) fn settle(&mut self, open: Option<Open>) -> Option<u64> {
-        self.promised = self.promised.saturating_sub(1);
-        let open = open?;
+        let place = self.promised.pop();
+        let (open, held) = (open?, place?);
         let mut bytes = [0; 8];
         loop {
             getrandom::fill(&mut bytes).ok()?;
             let handle = u64::from_be_bytes(bytes);
-            if let Entry::Vacant(place) = self.open.entry(handle) {
-                place.insert(open);
+            if let Entry::Vacant(slot) = self.open.entry(handle) {
+                slot.insert((open, held));
                 return Some(handle);
             }
         }
     }
 
     pub(crate) fn find(&self, handle: u64) -> Option<&Open> {
-        self.open.get(&handle)
+        self.open.get(&handle).map(|(open, _)| open)
     }
 
     pub(crate) fn writer(&mut self, handle: u64) -> Option<&mut Writer> {
         match self.open.get_mut(&handle)? {
-            Open::Write(writer) => Some(writer),
+            (Open::Write(writer), _) => Some(writer),
             _ => None,
         }
     }
 
     pub(crate) fn close(&mut self, handle: u64) -> Option<Open> {
-        let open = self.open.remove(&handle);
+        let closed = self.open.remove(&handle);
         if self.open.is_empty() {
             self.open.shrink_to_fit();
         }
-        open
+        closed.map(|(open, _)| open)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.open.len() + self.promised
+        self.open.len() + self.promised.len()
     }
 
     pub(crate) fn clear(&mut self) {
         self.open = HashMap::new();
+        self.promised = Vec::new();
     }
 }
