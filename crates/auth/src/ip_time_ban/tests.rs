@@ -263,6 +263,37 @@ async fn a_restart_changes_nothing() {
     );
 }
 
+proptest::proptest! {
+    /// However the wall clock was set while no process ran: a ban never lasts longer than it was meant to,
+    /// nor shorter where the clock went back, and it ends.
+    #[test]
+    fn a_jump_between_two_processes_neither_lengthens_nor_perpetuates_a_ban(
+        length in 1..=MAX_BAN.as_secs(),
+        jumps in proptest::collection::vec(-315_360_000_i64..=315_360_000, 1..5),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (book, clock) = (Arc::new(Book::default()), Turned::new());
+        let start = || BanList::with_clock(Some(Arc::clone(&book) as _), Arc::clone(&clock) as _);
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let list = start();
+        list.ban(ip, Duration::from_secs(length), "by hand");
+        runtime.block_on(list.flush()).unwrap();
+        let mut set = 0;
+        for jump in jumps {
+            clock.jump(jump);
+            set += jump;
+            let list = start();
+            runtime.block_on(list.load()).unwrap();
+            let left = u64::try_from(i64::try_from(length).unwrap() - set).unwrap_or(0).min(length);
+            let remaining = list.banned(ip).map_or(0, |ban| ban.remaining.as_secs());
+            proptest::prop_assert_eq!(remaining, left);
+            clock.pass(left);
+            proptest::prop_assert!(list.banned(ip).is_none());
+            set += i64::try_from(left).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn old_failures_are_not_revived_by_a_restart() {
     let (book, clock) = (Arc::new(Book::default()), Turned::new());
