@@ -232,6 +232,49 @@ fn the_transfers_of_a_user_without_a_group_end() {
     });
 }
 
+/// A verb that a reload takes away is refused to running sessions from their next operation on, at both doors, while
+/// what is still allowed goes on. A transfer that is open already ends as it began (`permissions.md`).
+#[test]
+fn a_verb_taken_away_is_gone_for_running_sessions() {
+    let server = Portreeve::start();
+    let home = server.config.home("alice");
+    data::file(&server.dir().join("source"), 8 << 20, 1);
+    fs::write(server.dir().join("small"), "small").unwrap();
+    let curl = Curl::new(&server, "alice", PASSWORD);
+    let _ = curl.upload(&server.dir().join("small"), "/before").is(201);
+    // Some four seconds for the first file; the second comes in the same session.
+    let batch = Sftp::by_key(&server, "alice").start_slowly(16_000, "put source first\nput small second");
+    until("the first upload is under way", PATIENCE, || {
+        data::tree(&home).len() == 2
+    });
+    let file = server.config.file();
+    let text = fs::read_to_string(&file).unwrap();
+    let less = text.replace(
+        "subpath = \"{user}\", verbs = \"full\"",
+        "subpath = \"{user}\", verbs = \"read-only\"",
+    );
+    assert_ne!(text, less);
+    fs::write(&file, less).unwrap();
+    let path = file.to_str().unwrap();
+    server.command(&["reload", "--config", path], b"").ok();
+    assert!(!home.join("first").exists(), "the reload came too late");
+    let _ = curl.upload(&server.dir().join("small"), "/after").is(403);
+    let _ = curl.read("/before").is(200);
+    let _ = batch.wait(PATIENCE).fails("permission denied");
+    let mut told: Vec<String> = server.audit().iter().map(Record::story).collect();
+    told.retain(|s| s.contains(" upload "));
+    assert_eq!(
+        told,
+        [
+            "https upload ok /before 5",
+            "https upload refused /after",
+            "sftp upload ok /first 8388608",
+            "sftp upload refused /second"
+        ]
+    );
+    assert_eq!(data::tree(&home), ["before", "first"]);
+}
+
 /// two hundred ways to spoil the file. What `reload` refuses changes nothing and names the place.
 #[test]
 fn spoilt_configurations_change_nothing() {
