@@ -4,13 +4,13 @@
 //! else, whatever the credential and for live sessions too; the password is hashed before the state is
 //! looked at, so that a disabled account costs what an unknown one costs.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use portreeve_model::{GroupName, RoleName, UserName};
 
 use crate::{
-    Attempt, AuthorizedKey, Check, Credential, Explanation, Fault, Hasher, Identity, Reason, Standing,
-    StoredHash, ssh_keys,
+    Attempt, AuthorizedKey, Check, Credential, CredentialKind, EXPIRES_CLAIM, Explanation, Fault, Hasher,
+    Identity, Inquiry, Reason, Standing, StoredHash, ssh_keys,
 };
 
 /// The claim that names the key with which somebody signed in (`SHA256:…`): the session ends when the
@@ -57,10 +57,14 @@ impl Known {
         }
     }
 
-    fn identity(&self, key: Option<String>) -> Identity {
+    /// Who it is, signed in with that key or with the password.
+    fn identity(&self, key: Option<&AuthorizedKey>) -> Identity {
         let mut claims = BTreeMap::new();
         claims.extend(self.mail.clone().map(|mail| (MAIL_CLAIM.to_owned(), mail)));
-        claims.extend(key.map(|key| (KEY_CLAIM.to_owned(), key)));
+        claims.extend(key.map(|key| (KEY_CLAIM.to_owned(), key.fingerprint())));
+        let ends = [self.expires, key.and_then(AuthorizedKey::expires)];
+        let end = ends.into_iter().flatten().min().and_then(stamp);
+        claims.extend(end.map(|end| (EXPIRES_CLAIM.to_owned(), end)));
         Identity {
             user: self.name.clone(),
             subject: self.name.to_string(),
@@ -118,7 +122,7 @@ pub(crate) async fn prove(known: Option<&Known>, attempt: &Attempt, hasher: &Has
             if let Err(reason) = ours.usable(attempt.origin.peer.ip(), attempt.at) {
                 return Proof::Wrong(reason);
             }
-            (false, Some(ours.fingerprint()))
+            (false, Some(ours))
         }
         Credential::Reply { .. } | Credential::Nothing => {
             return Proof::Wrong(Reason("only passwords and keys are taken".into()));
@@ -144,18 +148,16 @@ pub(crate) fn standing(known: Option<&Known>, who: &Identity, now: SystemTime) -
     if let Err(reason) = known.state(now) {
         return Standing::Gone(reason);
     }
-    let key = who.claims.get(KEY_CLAIM);
-    if let Some(used) = key {
-        match known.keys.iter().find(|key| key.fingerprint() == *used) {
+    let mut key = None;
+    if let Some(used) = who.claims.get(KEY_CLAIM) {
+        key = known.keys.iter().find(|key| key.fingerprint() == *used);
+        match key.map(|key| key.fresh(now)) {
             None => return Standing::Gone(Reason(format!("the key {used} was removed from the account"))),
-            Some(key) => {
-                if let Err(reason) = key.fresh(now) {
-                    return Standing::Gone(reason);
-                }
-            }
+            Some(Err(reason)) => return Standing::Gone(reason),
+            Some(Ok(())) => {}
         }
     }
-    let identity = known.identity(key.cloned());
+    let identity = known.identity(key);
     if identity == *who {
         Standing::Valid
     } else {
@@ -163,24 +165,52 @@ pub(crate) fn standing(known: Option<&Known>, who: &Identity, now: SystemTime) -
     }
 }
 
-/// For `explain`.
-pub(crate) fn explanation(known: Option<&Known>, now: SystemTime) -> Explanation {
+/// For `explain`: `known` is none for an unknown name.
+pub(crate) fn explanation(known: Option<&Known>, inquiry: &Inquiry<'_>) -> Explanation {
     let Some(known) = known else {
         return Explanation::Unknown;
     };
-    let mut state = known
-        .state(now)
-        .err()
-        .map_or_else(|| "active".to_owned(), |reason| reason.0);
-    if known.password.is_none() && known.keys.is_empty() {
-        state.push_str("; it has neither a password nor a key");
-    }
+    let usable = match inquiry.credential {
+        CredentialKind::Password if known.password.is_none() => {
+            Err(Reason("the account has no password".into()))
+        }
+        CredentialKind::PublicKey => known.usable_key(inquiry.origin.peer.ip(), inquiry.at),
+        _ => Ok(()),
+    };
+    let state = known.expires.and_then(stamp).map_or_else(
+        || "active".to_owned(),
+        |expires| format!("active until {expires}"),
+    );
     Explanation::Known {
         identity: known.identity(None),
+        // As in `prove`: the account's state comes after the credential, but no credential helps it.
+        barred: known.state(inquiry.at).and(usable).err(),
         state,
     }
 }
 
+impl Known {
+    /// Whether one of the keys may be used.
+    fn usable_key(&self, from: IpAddr, at: SystemTime) -> Result<(), Reason> {
+        let mut reasons = Vec::new();
+        for key in &self.keys {
+            match key.usable(from, at) {
+                Ok(()) => return Ok(()),
+                Err(reason) => reasons.push(format!("{}: {}", key.fingerprint(), reason.0)),
+            }
+        }
+        Err(Reason(match reasons.as_slice() {
+            [] => "the account has no key".to_owned(),
+            reasons => format!("the account has no key that may be used: {}", reasons.join("; ")),
+        }))
+    }
+}
+
 fn written(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(|_| "a date out of range".to_owned(), |t| t.to_string())
+    stamp(time).unwrap_or_else(|| "a date out of range".to_owned())
+}
+
+/// RFC 3339; none for a time that no calendar of ours reaches.
+fn stamp(time: SystemTime) -> Option<String> {
+    jiff::Timestamp::try_from(time).ok().map(|t| t.to_string())
 }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Attempt, Audience, Credential, CredentialKind, Explanation, Identity, Method, OptionError,
+    Attempt, Audience, Credential, CredentialKind, Explanation, Identity, Inquiry, Method, OptionError,
     READ_ONLY_CLAIM, Reason, Standing, Verdict,
 };
 
@@ -130,13 +130,14 @@ impl Method for Anonymous {
         }
     }
 
-    async fn explain(&self, user: &UserName, audience: Audience) -> Explanation {
+    async fn explain(&self, inquiry: &Inquiry<'_>) -> Explanation {
         match self
-            .identity(user, None)
-            .filter(|_| audience == Audience::Transfer)
+            .identity(inquiry.user, None)
+            .filter(|_| inquiry.audience == Audience::Transfer)
         {
             Some(identity) => Explanation::Known {
                 identity,
+                barred: None,
                 state: "anonymous: any password will do".into(),
             },
             None => Explanation::Unknown,

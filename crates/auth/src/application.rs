@@ -3,10 +3,7 @@
 //! Invariants: the store is asked anew for every try and every standing, so that a change counts at
 //! once; when it does not answer, nobody is accepted.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use portreeve_model::{Secret, UserName};
@@ -14,9 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Account, AccountChange, Accounts, Attempt, Audience, AuthorizedKey, Credential, CredentialKind,
-    Explanation, Fault, Hasher, Identity, KeyAnswer, KeyRules, Membership, Method, Standing, StoredHash,
-    Verdict,
+    Account, AccountChange, Accounts, Attempt, Audience, AuthorizedKey, Clock, Credential, CredentialKind,
+    Explanation, Fault, Hasher, Identity, Inquiry, KeyAnswer, KeyRules, MachineClock, Membership, Method,
+    Standing, StoredHash, Verdict,
     account::{self, Known, Proof},
 };
 
@@ -47,6 +44,7 @@ pub struct Application {
     accounts: Arc<dyn Accounts>,
     hasher: Arc<Hasher>,
     rules: KeyRules,
+    clock: Arc<dyn Clock>,
 }
 
 impl Application {
@@ -57,7 +55,15 @@ impl Application {
             accounts,
             hasher,
             rules: options.key_rules(),
+            clock: Arc::new(MachineClock::default()),
         }
+    }
+
+    /// With another clock by which live sessions expire.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     async fn find(&self, audience: Audience, name: &UserName) -> Result<Option<Account>, Fault> {
@@ -203,11 +209,11 @@ impl Method for Application {
 
     async fn still_valid(&self, who: &Identity, audience: Audience) -> Standing {
         let Ok(name) = UserName::new(&who.subject) else {
-            return account::standing(None, who, SystemTime::now());
+            return account::standing(None, who, self.clock.wall());
         };
         match self.look_up(audience, &name).await {
             Err(fault) => Standing::Unknown(fault),
-            Ok(found) => account::standing(found.as_ref().map(|(_, known)| known), who, SystemTime::now()),
+            Ok(found) => account::standing(found.as_ref().map(|(_, known)| known), who, self.clock.wall()),
         }
     }
 
@@ -215,10 +221,10 @@ impl Method for Application {
         self.accounts.generation()
     }
 
-    async fn explain(&self, user: &UserName, audience: Audience) -> Explanation {
-        match self.look_up(audience, user).await {
+    async fn explain(&self, inquiry: &Inquiry<'_>) -> Explanation {
+        match self.look_up(inquiry.audience, inquiry.user).await {
             Err(fault) => Explanation::Unavailable(fault),
-            Ok(found) => account::explanation(found.as_ref().map(|(_, known)| known), SystemTime::now()),
+            Ok(found) => account::explanation(found.as_ref().map(|(_, known)| known), inquiry),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The ordered steps, and what follows from their facts.
 
+mod explain;
+
 use std::{sync::Arc, time::SystemTime};
 
 use portreeve_model::{Origin, TrailStep, UserName, options::DurationText};
 
+pub use explain::{Candidate, Explained};
+
 use crate::{
-    Audience, CredentialKind, Denial, Explanation, Fault, Gate, Identity, Method, Principal, Reason,
-    Standing, Verified,
+    CredentialKind, Denial, Fault, Gate, Method, Principal, Reason, Standing, Verified,
+    contained::{BROKE_DOWN, contained},
 };
 
 /// What follows when a method cannot find out.
@@ -171,7 +175,12 @@ impl Chain {
                 trail.push(note(step, "skipped", "disabled in the configuration"));
                 continue;
             }
-            match gate.admit(origin, user, now).await {
+            let answer = contained(gate.admit(origin, user, now)).await;
+            match answer.unwrap_or_else(|| {
+                Err(Denial {
+                    why: BROKE_DOWN.into(),
+                })
+            }) {
                 Ok(()) => {
                     trail.push(note(step, "admit", ""));
                     asked.admitted.push(gate);
@@ -224,47 +233,6 @@ impl Chain {
             StepKind::Gate(_) => sum,
         })
     }
-
-    /// What the chain knows of a name, without any credential: for `explain`, never for a door.
-    pub async fn explain(&self, origin: &Origin, user: &UserName, audience: Audience) -> Explained {
-        let mut trail = Vec::new();
-        self.ask_gates(origin, Some(user), SystemTime::now(), &mut trail)
-            .await;
-        let mut identity = None;
-        for step in &self.steps {
-            let StepKind::Method { method, on_fault, .. } = &step.kind else {
-                continue;
-            };
-            if !step.enabled {
-                trail.push(note(step, "skipped", "disabled in the configuration"));
-                continue;
-            }
-            match within(
-                &**method,
-                method.explain(user, audience),
-                Explanation::Unavailable,
-            )
-            .await
-            {
-                Explanation::Silent => {
-                    trail.push(note(step, "skipped", "says nothing without a credential"));
-                }
-                Explanation::Unknown => trail.push(note(step, "not-mine", "does not know the name")),
-                Explanation::Unavailable(fault) => {
-                    trail.push(note(step, "fault", &fault.0));
-                    if *on_fault == OnFault::Stop {
-                        break;
-                    }
-                }
-                Explanation::Known { identity: who, state } => {
-                    trail.push(note(step, "known", &state));
-                    identity = Some((Arc::clone(&step.name), who));
-                    break;
-                }
-            }
-        }
-        Explained { trail, identity }
-    }
 }
 
 /// What [`Chain::standing`] found.
@@ -280,15 +248,6 @@ pub enum Renewal {
     Unknown(Fault),
 }
 
-/// What [`Chain::explain`] found.
-#[derive(Debug)]
-pub struct Explained {
-    /// What each step said, `known` among the verdicts.
-    pub trail: Vec<TrailStep>,
-    /// The first method that knows the name, with what it knows. No proof of anything.
-    pub identity: Option<(Arc<str>, Identity)>,
-}
-
 /// What the gates said.
 pub(crate) struct Asked<'a> {
     pub(crate) denial: Option<Denial>,
@@ -302,8 +261,9 @@ pub(crate) async fn within<T>(
     otherwise: impl FnOnce(Fault) -> T,
 ) -> T {
     let deadline = method.deadline();
-    match tokio::time::timeout(deadline, answer).await {
-        Ok(answer) => answer,
+    match tokio::time::timeout(deadline, contained(answer)).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => otherwise(Fault(BROKE_DOWN.into())),
         Err(_) => otherwise(Fault(format!("no answer within {}", DurationText(deadline)))),
     }
 }

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use portreeve_model::{ConnectionId, Door, GroupName, Origin, Secret, UserName};
 
 use crate::{
-    Attempt, Audience, Challenge, Credential, CredentialKind, Denial, End, Fault, Gate, Identity, KeyAnswer,
-    Method, Prompt, PublicKey, Reason, Standing, Verdict,
+    Attempt, Audience, Challenge, Clock, Credential, CredentialKind, Denial, End, Fault, Gate, Identity,
+    KeyAnswer, Method, Prompt, PublicKey, Reason, Standing, Verdict,
 };
 
 pub(crate) const KEY: &str =
@@ -182,6 +182,33 @@ impl Method for Fake {
 
     async fn still_valid(&self, _: &Identity, _: Audience) -> Standing {
         self.standing.lock().clone()
+    }
+}
+
+/// A wall clock that is set by hand.
+pub(crate) struct Turned(Mutex<SystemTime>);
+
+impl Turned {
+    pub(crate) fn at(text: &str) -> Self {
+        Self(Mutex::new(moment(text)))
+    }
+
+    pub(crate) fn turn_to(&self, text: &str) {
+        *self.0.lock() = moment(text);
+    }
+}
+
+pub(crate) fn moment(text: &str) -> SystemTime {
+    text.parse::<jiff::Timestamp>().unwrap().into()
+}
+
+impl Clock for Turned {
+    fn passed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn wall(&self) -> SystemTime {
+        *self.0.lock()
     }
 }
 

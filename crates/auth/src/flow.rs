@@ -1,13 +1,14 @@
 //! One connection's way through the chain.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use portreeve_model::{ConnectionId, Origin, Secret, TrailStep, UserName};
 
 use crate::{
-    Attempt, Audience, Chain, Challenge, Credential, CredentialKind, End, Gate, KeyAnswer, OnFault, OnReject,
-    PublicKey, Verdict, Verified,
+    Attempt, Audience, Chain, Challenge, Clock, Credential, CredentialKind, End, Gate, KeyAnswer,
+    MachineClock, OnFault, OnReject, PublicKey, Verdict, Verified,
     chain::{Step, StepKind, note, within},
+    contained::contained,
 };
 
 /// What a door learns of a try. Reasons are in the trail, not here.
@@ -45,6 +46,7 @@ pub struct Flow {
     /// Whether a gate was told of a refusal on this connection.
     counted: bool,
     trail: Vec<TrailStep>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Flow {
@@ -61,7 +63,15 @@ impl Flow {
             offer_trail: Vec::new(),
             counted: false,
             trail: Vec::new(),
+            clock: Arc::new(MachineClock::default()),
         }
+    }
+
+    /// With another clock by which tries are dated, hence accounts and keys expire.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The steps of the last try, with their verdicts; empties it.
@@ -131,7 +141,7 @@ impl Flow {
         let chain = Arc::clone(&self.chain);
         // A gate that refuses now has refused or would refuse the offers too: it is not told.
         let gates = chain
-            .ask_gates(&self.origin, Some(&user), SystemTime::now(), &mut Vec::new())
+            .ask_gates(&self.origin, Some(&user), self.clock.wall(), &mut Vec::new())
             .await;
         self.settle(&gates.admitted, &user, End::Abandoned).await;
         Some((user, self.offer_trail))
@@ -159,7 +169,7 @@ impl Flow {
             let mut trail = Vec::new();
             let name = &verified.identity.user;
             gates = chain
-                .ask_gates(&attempt.origin, Some(name), SystemTime::now(), &mut trail)
+                .ask_gates(&attempt.origin, Some(name), self.clock.wall(), &mut trail)
                 .await;
             if gates.denial.is_some() {
                 self.trail.extend(trail);
@@ -256,10 +266,10 @@ impl Flow {
     }
 
     async fn settle(&self, gates: &[&Arc<dyn Gate>], user: &UserName, end: End) {
-        let now = SystemTime::now();
+        let now = self.clock.wall();
         for gate in gates {
-            gate.settle(self.connection, &self.origin, Some(user), end, now)
-                .await;
+            // A gate that breaks down over it has not counted; the others do.
+            contained(gate.settle(self.connection, &self.origin, Some(user), end, now)).await;
         }
     }
 
@@ -270,7 +280,7 @@ impl Flow {
             audience: self.audience,
             user,
             credential,
-            at: SystemTime::now(),
+            at: self.clock.wall(),
         }
     }
 }
@@ -292,5 +302,7 @@ fn methods(chain: &Chain) -> impl Iterator<Item = MethodStep<'_>> {
         })
 }
 
+#[cfg(test)]
+mod panics;
 #[cfg(test)]
 mod tests;

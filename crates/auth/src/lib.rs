@@ -19,6 +19,7 @@ mod chain;
 mod clock;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod contained;
 mod deny_username;
 #[cfg(test)]
 mod fakes;
@@ -39,18 +40,18 @@ pub use anonymous::{ANONYMOUS_MAIL_CLAIM, Anonymous, AnonymousOptions};
 pub use application::{Application, ApplicationOptions};
 pub use attempt::{Attempt, Audience, Credential, CredentialKind, PublicKey};
 pub use bans::{Ban, BanBook, BanBookError, BanChange, BanRecords};
-pub use chain::{Chain, Explained, OnFault, OnReject, Renewal, Step, StepKind};
+pub use chain::{Candidate, Chain, Explained, OnFault, OnReject, Renewal, Step, StepKind};
 pub use clock::{Clock, MachineClock};
 pub use deny_username::{DenyUsername, DenyUsernameOptions};
 pub use flow::{Flow, Progress};
 pub use gate::{Denial, End, Gate};
 pub use hasher::{Check, HashCost, HashError, Hasher, MAX_PASSWORD, StoredHash, hash_password};
 pub use ip_time_ban::{BanList, BannedSource, IpTimeBan, IpTimeBanOptions, MAX_BAN};
-pub use local_file::{FileProblem, FileProblems, LocalFile, LocalFileOptions, local_file_names};
+pub use local_file::{FileProblem, FileProblems, LocalFile, LocalFileOptions, local_file_accounts};
 pub use method::{
-    Challenge, Explanation, Fault, Identity, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
+    Challenge, Explanation, Fault, Identity, Inquiry, KeyAnswer, Method, Prompt, Reason, Standing, Verdict,
 };
 pub use option_error::OptionError;
-pub use principal::{Principal, READ_ONLY_CLAIM, Verified};
-pub use resolver::{GroupRule, Parts, Resolver, RoleRule, StepRules};
+pub use principal::{EXPIRES_CLAIM, Principal, READ_ONLY_CLAIM, Verified};
+pub use resolver::{GroupRule, Parts, Resolver, RoleRule, StepRules, folder};
 pub use ssh_keys::{AuthorizedKey, KeyLineError, KeyRules};

@@ -1,9 +1,15 @@
 //! Methods: steps that state a fact about a credential.
 
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
-use portreeve_model::{GroupName, RoleName, UserName};
+use portreeve_model::{GroupName, Origin, RoleName, UserName};
 
 use crate::{Attempt, Audience, CredentialKind};
 
@@ -101,6 +107,21 @@ pub enum Standing {
     Unknown(Fault),
 }
 
+/// What an administrator asks about a name: a try without its credential.
+#[derive(Debug, Clone, Copy)]
+pub struct Inquiry<'a> {
+    /// The name.
+    pub user: &'a UserName,
+    /// For what.
+    pub audience: Audience,
+    /// With what kind of credential.
+    pub credential: CredentialKind,
+    /// From where.
+    pub origin: &'a Origin,
+    /// When, on the wall clock.
+    pub at: SystemTime,
+}
+
 /// What a method tells an administrator of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
@@ -112,7 +133,9 @@ pub enum Explanation {
     Known {
         /// What it would accept, given the right credential.
         identity: Identity,
-        /// How the account stands, in plain words: `active`, `disabled`, `expired on 2027-01-01`.
+        /// Why it would refuse whatever it was shown: disabled, expired, no credential of this kind.
+        barred: Option<Reason>,
+        /// How the account stands where it is not barred, in plain words: `active`.
         state: String,
     },
     /// It could not find out.
@@ -158,7 +181,7 @@ pub trait Method: Send + Sync {
     }
 
     /// What it knows of a name without seeing a credential: for `explain`, never for a door.
-    async fn explain(&self, _user: &UserName, _audience: Audience) -> Explanation {
+    async fn explain(&self, _inquiry: &Inquiry<'_>) -> Explanation {
         Explanation::Silent
     }
 }

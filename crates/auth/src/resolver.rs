@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use portreeve_model::{GroupName, RoleName, UserName};
 
-use crate::{Audience, Denial, Identity, Principal, Verified, principal::Inner};
+use crate::{
+    Audience, Denial, Identity, Principal, Verified,
+    principal::{Inner, expiry},
+};
 
 /// A group of the configuration and the foreign names that mean it.
 #[derive(Debug, Clone)]
@@ -33,6 +36,35 @@ pub struct StepRules {
     pub base_roles: Vec<RoleName>,
     /// Suffixes of names; the first that fits is cut off.
     pub remove_username_suffix: Vec<String>,
+}
+
+impl StepRules {
+    /// The name by which the step's person is known here: the first suffix that fits is cut off.
+    #[must_use]
+    pub fn plain_name(&self, user: &UserName) -> UserName {
+        plain_name(user, &self.remove_username_suffix)
+    }
+}
+
+/// A name without the first of the suffixes that fits, compared without regard to ASCII case.
+pub(crate) fn plain_name(user: &UserName, suffixes: &[String]) -> UserName {
+    let cut = suffixes.iter().find_map(|suffix| {
+        let name = user.as_str();
+        let at = name.len().checked_sub(suffix.len())?;
+        let tail = name.get(at..)?;
+        tail.eq_ignore_ascii_case(suffix)
+            .then(|| name.get(..at))
+            .flatten()
+    });
+    cut.and_then(|name| UserName::new(name).ok())
+        .unwrap_or_else(|| user.clone())
+}
+
+/// What two names have in common that would share a folder named after its owner: the plain name, in one
+/// spelling for all capitals, since storages differ in whether they tell those apart.
+#[must_use]
+pub fn folder(user: &UserName, suffixes: &[String]) -> String {
+    plain_name(user, suffixes).folded()
 }
 
 /// What a person is here.
@@ -80,7 +112,9 @@ impl Resolver {
     /// [`Denial`] where no group (or, for administrators, no role) remains: there is no default.
     pub fn resolve(&self, verified: Verified) -> Result<Principal, Denial> {
         let parts = self.resolve_parts(&verified.method, &verified.identity, verified.audience)?;
+        let expires = expiry(&verified.identity.claims)?;
         Ok(Principal(Arc::new(Inner {
+            expires,
             verified,
             user: parts.user,
             groups: parts.groups,
@@ -101,7 +135,7 @@ impl Resolver {
     ) -> Result<Parts, Denial> {
         let rules = self.steps.get(step);
         let mut parts = Parts {
-            user: self.plain_name(&identity.user, rules),
+            user: rules.map_or_else(|| identity.user.clone(), |rules| rules.plain_name(&identity.user)),
             groups: Vec::new(),
             roles: Vec::new(),
         };
@@ -136,22 +170,6 @@ impl Resolver {
             }
         }
         Ok(parts)
-    }
-
-    fn plain_name(&self, user: &UserName, rules: Option<&StepRules>) -> UserName {
-        let cut = rules
-            .into_iter()
-            .flat_map(|r| &r.remove_username_suffix)
-            .find_map(|suffix| {
-                let name = user.as_str();
-                let at = name.len().checked_sub(suffix.len())?;
-                let tail = name.get(at..)?;
-                tail.eq_ignore_ascii_case(suffix)
-                    .then(|| name.get(..at))
-                    .flatten()
-            });
-        cut.and_then(|name| UserName::new(name).ok())
-            .unwrap_or_else(|| user.clone())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use portreeve_auth::Audience;
+use portreeve_auth::{Audience, Clock, MachineClock};
 use portreeve_model::{Act, Event, Origin, Outcome};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,8 @@ use crate::{
     registry::Registry,
 };
 
-/// How often a live session's standing is asked even when nothing told of a change: accounts expire
-/// by the clock alone.
+/// How often a live session's standing is asked even when nothing told of a change: a method may have a
+/// clock of its own. What is known to expire ends at its time: see [`Live::is_expired`].
 const RECHECK: Duration = Duration::from_secs(30);
 
 /// How many sessions are asked about at the same time.
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     knocks: Knocks,
     generation: AtomicU64,
+    /// By its wall clock accounts and keys of live sessions expire.
+    pub(crate) clock: Arc<dyn Clock>,
     draining: CancellationToken,
 }
 
@@ -67,6 +69,12 @@ impl Gatekeeper {
     /// With its first world.
     #[must_use]
     pub fn new(world: World, audit: Audit, quota: Arc<dyn QuotaBook>) -> Self {
+        Self::by_clock(world, audit, quota, Arc::new(MachineClock::default()))
+    }
+
+    /// [`Gatekeeper::new`] with another clock.
+    #[must_use]
+    pub fn by_clock(world: World, audit: Audit, quota: Arc<dyn QuotaBook>, clock: Arc<dyn Clock>) -> Self {
         Self(Arc::new(Inner {
             world: ArcSwap::from_pointee(world),
             audit,
@@ -76,6 +84,7 @@ impl Gatekeeper {
             registry: Registry::default(),
             knocks: Knocks::default(),
             generation: AtomicU64::new(1),
+            clock,
             draining: CancellationToken::new(),
         }))
     }
@@ -221,8 +230,9 @@ impl Gatekeeper {
     }
 
     /// Asks of every live session whether it still stands, and ends those that do not or that did
-    /// nothing for too long. To be called every second or two: a removed user is out within five, and
-    /// does not wait for a method that hangs over somebody else.
+    /// nothing for too long. To be called every second or two: a removed or expired user is out within
+    /// five, and does not wait for a method that hangs over somebody else. An expired session does not
+    /// wait for its own method either: who has no answer by the end of the round is out.
     pub async fn sweep(&self) {
         let idle = self.world().limits().idle.0;
         let (lazy, busy): (Vec<_>, Vec<_>) = self
@@ -232,6 +242,7 @@ impl Gatekeeper {
             .into_iter()
             .partition(|live| live.is_idle(idle));
         lazy.iter().for_each(|live| live.end("idle"));
+        let expired: Vec<_> = busy.iter().filter(|live| live.is_expired()).cloned().collect();
         let round = async {
             let mut asked = JoinSet::new();
             for live in busy.into_iter().filter(|live| live.is_stale(RECHECK)) {
@@ -244,6 +255,10 @@ impl Gatekeeper {
         };
         // Who was not answered for is asked about again in the next round.
         let _ = tokio::time::timeout(ROUND, round).await;
+        for live in expired.iter().filter(|live| live.is_expired() && !live.is_over()) {
+            tracing::info!(session = %live.id, "a session was revoked: it expired, and its method does not answer");
+            live.end("revoked");
+        }
     }
 
     /// A number that changes with every world and every change that a world was told to watch.

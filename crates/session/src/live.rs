@@ -133,7 +133,7 @@ impl Live {
         self.cx.cancel.run_until_cancelled(wait).await.ok_or_else(over)
     }
 
-    /// Whether the session still stands: asked anew only when something changed.
+    /// Whether the session still stands: asked anew only when something changed or it has expired.
     pub(crate) async fn standing(&self) -> bool {
         self.standing_within(Duration::MAX).await
     }
@@ -152,7 +152,15 @@ impl Live {
         }
         // Taken before the question: a change in between is asked about the next time.
         let (pulse, asked_at) = (self.gate.pulse(), self.age_ms());
-        if let Err(why) = self.renew().await {
+        let renewed = self.renew().await.and_then(|()| {
+            // Its method may have given it more time; otherwise nobody has to vouch for its end.
+            if self.is_expired() {
+                Err("it has expired".to_owned())
+            } else {
+                Ok(())
+            }
+        });
+        if let Err(why) = renewed {
             tracing::info!(session = %self.id, why, "a session was revoked");
             self.end("revoked");
             return false;
@@ -162,11 +170,20 @@ impl Live {
         true
     }
 
+    /// Whether account or key have expired, by the wall clock, as far as was known at sign-in or when it
+    /// was asked last. Without such an end no clock is read.
+    pub(crate) fn is_expired(&self) -> bool {
+        let expires = self.view.load().principal.expires();
+        expires.is_some_and(|expires| self.gate.0.clock.wall() >= expires)
+    }
+
     pub(crate) fn is_stale(&self, age: Duration) -> bool {
         let since = self
             .age_ms()
             .saturating_sub(self.checked_at.load(Ordering::Acquire));
-        self.checked_pulse.load(Ordering::Acquire) != self.gate.pulse() || u128::from(since) > age.as_millis()
+        self.checked_pulse.load(Ordering::Acquire) != self.gate.pulse()
+            || u128::from(since) > age.as_millis()
+            || self.is_expired()
     }
 
     async fn renew(&self) -> Result<(), String> {

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
+    time::SystemTime,
 };
 
 use parking_lot::Mutex;
@@ -10,8 +11,10 @@ use super::*;
 use crate::{
     AccountKey, AccountsError, Check, HashCost, KEY_CLAIM,
     conformance::{Person, Subject},
-    fakes::{KEY, OTHER_KEY, attempt, group, key, name, password, secret},
+    fakes::{KEY, OTHER_KEY, attempt, group, key, moment, name, origin, password, secret},
 };
+
+mod flow;
 
 const CHEAP: HashCost = HashCost {
     memory_kib: 64,
@@ -341,22 +344,78 @@ async fn a_stored_hash_that_cannot_be_used_is_our_fault() {
 #[tokio::test]
 async fn explains_without_a_credential() {
     let bench = Bench::new();
-    bench.put("alice", staff(), |a| a.disabled = true).await;
-    let Explanation::Known { state, identity } =
-        bench.method.explain(&name("alice"), Audience::Transfer).await
-    else {
-        panic!("alice is known");
+    let elsewhere = format!("from=\"10.0.0.0/8\" {KEY}");
+    bench
+        .put("alice", staff(), |a| {
+            a.keys = vec![AccountKey::parse(&elsewhere, None, KeyRules::default()).unwrap()];
+            a.expires = Some(moment("2030-01-01T00:00:00Z"));
+        })
+        .await;
+    let explain = async |user: &str, audience, credential, from: &str, at: &str| {
+        let inquiry = Inquiry {
+            user: &name(user),
+            audience,
+            credential,
+            origin: &origin(from),
+            at: moment(at),
+        };
+        match bench.method.explain(&inquiry).await {
+            Explanation::Known {
+                barred,
+                state,
+                identity,
+            } => {
+                assert_eq!(identity.groups, [group("staff")]);
+                barred.map_or(state, |reason| format!("barred: {}", reason.0))
+            }
+            Explanation::Unknown => "unknown".to_owned(),
+            other => panic!("{other:?}"),
+        }
     };
-    assert!(state.contains("disabled") && identity.groups == [group("staff")]);
-    assert_eq!(
-        bench.method.explain(&name("bob"), Audience::Transfer).await,
-        Explanation::Unknown
-    );
-    assert_eq!(
-        bench.method.explain(&name("alice"), Audience::Admin).await,
-        Explanation::Unknown
-    );
-    assert_eq!(bench.hasher.works(), 1, "only the password that was set");
+    use Audience::{Admin, Transfer};
+    use CredentialKind::{Password, PublicKey};
+    let (early, late) = ("2029-12-31T00:00:00Z", "2030-01-01T00:00:00Z");
+    for (user, audience, credential, from, at, want) in [
+        (
+            "alice",
+            Transfer,
+            Password,
+            "192.0.2.1",
+            early,
+            "active until 2030-01-01",
+        ),
+        (
+            "alice",
+            Transfer,
+            Password,
+            "192.0.2.1",
+            late,
+            "barred: the account 'alice' expired on 2030-01-01",
+        ),
+        ("alice", Transfer, PublicKey, "10.1.2.3", early, "active"),
+        (
+            "alice",
+            Transfer,
+            PublicKey,
+            "192.0.2.1",
+            early,
+            "may not be used from 192.0.2.1",
+        ),
+        ("alice", Admin, Password, "192.0.2.1", early, "unknown"),
+        ("bob", Transfer, Password, "192.0.2.1", early, "unknown"),
+    ] {
+        let got = explain(user, audience, credential, from, at).await;
+        assert!(got.contains(want), "{user} {credential:?} {from} {at}: {got}");
+    }
+    for (credential, want) in [(Password, "has no password"), (PublicKey, "has no key")] {
+        bench.put("carl", staff(), |a| a.password = None).await;
+        let got = explain("carl", Transfer, credential, "192.0.2.1", early).await;
+        assert!(got.contains(want), "{got}");
+    }
+    bench.put("dora", staff(), |a| a.disabled = true).await;
+    let got = explain("dora", Transfer, Password, "192.0.2.1", early).await;
+    assert_eq!(got, "barred: the account 'dora' is disabled");
+    assert_eq!(bench.hasher.works(), 4, "only the passwords that were set");
 }
 
 #[tokio::test]

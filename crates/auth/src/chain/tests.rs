@@ -4,7 +4,7 @@ use portreeve_model::ConnectionId;
 
 use super::*;
 use crate::{
-    End, Flow, Progress,
+    Audience, CredentialKind, End, Flow, Inquiry, Progress,
     fakes::{ALL, Fake, Porter, Says, identity, name, origin, password},
 };
 
@@ -305,47 +305,232 @@ async fn a_live_session_is_asked_of_its_own_method_alone() {
 }
 
 #[tokio::test]
-async fn explains_a_name_without_any_credential() {
+async fn the_generation_is_that_of_all_methods() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |text: &str| {
-        let path = dir.path().join(text.len().to_string());
-        std::fs::write(&path, text).unwrap();
-        let options = crate::LocalFileOptions {
-            path,
-            allow_rsa_2048: false,
-        };
-        crate::LocalFile::open(&options, None, Arc::new(crate::Hasher::for_this_machine())).unwrap()
-    };
-    let second = file("[accounts.alice]\ndisabled = true\ngroups = ['staff']\n");
+    let file = accounts(dir.path(), "[accounts.alice]\n");
     let chain = chain_of(vec![
         method("silent", Says::Accept),
-        Step::method("first", file("")),
-        Step::gate("porter", Arc::new(Porter::default())),
-        Step::method("second", Arc::clone(&second) as _),
-        Step::method("third", file("[accounts.alice]\n")),
+        Step::method("file", Arc::clone(&file) as _),
     ]);
-    let explained = chain
-        .explain(&origin("192.0.2.1"), &name("alice"), Audience::Transfer)
+    let before = chain.generation();
+    file.reload().await.unwrap();
+    assert_ne!(chain.generation(), before);
+}
+
+fn accounts(dir: &std::path::Path, text: &str) -> Arc<crate::LocalFile> {
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let path = dir.join(NUMBER.fetch_add(1, SeqCst).to_string());
+    std::fs::write(&path, text).unwrap();
+    let options = crate::LocalFileOptions {
+        path,
+        allow_rsa_2048: false,
+    };
+    crate::LocalFile::open(&options, None, None, Arc::new(crate::Hasher::for_this_machine())).unwrap()
+}
+
+/// Runs `explain` over steps of the names `a`, `b`, … and tells: the trail, who would be let in, and
+/// which step ends it.
+async fn explained(steps: Vec<Step>, credential: CredentialKind) -> (String, Option<String>, Option<String>) {
+    let explained = chain_of(steps)
+        .explain(&Inquiry {
+            user: &name("alice"),
+            audience: Audience::Transfer,
+            credential,
+            origin: &origin("192.0.2.1"),
+            at: SystemTime::now(),
+        })
         .await;
-    let trail: Vec<_> = explained
+    let trail: Vec<String> = explained
         .trail
         .iter()
-        .map(|s| (s.step.as_str(), s.verdict))
+        .map(|s| format!("{}={}", s.step, s.verdict))
         .collect();
-    assert_eq!(
-        trail,
-        [
-            ("porter", "admit"),
-            ("silent", "skipped"),
-            ("first", "not-mine"),
-            ("second", "known")
-        ]
-    );
-    assert!(explained.trail[3].why.contains("disabled"));
-    let (step, identity) = explained.identity.unwrap();
-    assert_eq!((&*step, identity.groups.len()), ("second", 1));
+    let open = explained
+        .open()
+        .map(|open| format!("{}:{}", open.step, open.identity.groups[0]));
+    (
+        trail.join(" "),
+        open,
+        explained.ended.map(|(step, why)| format!("{step}: {}", why.0)),
+    )
+}
 
-    let before = chain.generation();
-    second.reload().await.unwrap();
-    assert_ne!(chain.generation(), before);
+#[tokio::test]
+async fn explain_walks_the_chain_as_a_try_does() {
+    use CredentialKind::{Nothing, Password, PublicKey};
+    let phc = crate::hash_password(&crate::fakes::secret("right")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let with = |label: &str, text: &str, on_reject| Step {
+        kind: StepKind::Method {
+            method: accounts(dir.path(), text) as _,
+            on_fault: OnFault::Stop,
+            on_reject,
+        },
+        ..Step::method(label, Arc::new(Fake::new("x", Says::NotMine)))
+    };
+    let alice = |group: &str, more: &str| {
+        format!("[accounts.alice]\npassword = '{phc}'\ngroups = ['{group}']\n{more}")
+    };
+    let anonymous = || {
+        let options = crate::AnonymousOptions {
+            usernames: vec!["alice".into()],
+            groups: vec!["guests".into()],
+            allow_write: false,
+        };
+        Step::method("anonymous", Arc::new(crate::Anonymous::new(&options).unwrap()))
+    };
+    let only = |label: &str, kind| {
+        let fake = Fake {
+            takes: vec![kind],
+            ..Fake::new(label, Says::Accept)
+        };
+        Step::method(label, Arc::new(fake))
+    };
+    let disabled = "disabled = true\n";
+    let (stop, next) = (OnReject::Stop, OnReject::Next);
+    let off = || Step {
+        enabled: false,
+        ..with("off", &alice("off", ""), stop)
+    };
+    for (steps, kind, trail, open, ended) in [
+        // The first that knows the name decides.
+        (
+            vec![
+                with("a", "", stop),
+                off(),
+                with("b", &alice("one", ""), stop),
+                with("c", &alice("two", ""), stop),
+            ],
+            Password,
+            "a=not-mine off=skipped b=known",
+            Some("b:one"),
+            None,
+        ),
+        // A barred account ends it …
+        (
+            vec![
+                with("a", &alice("one", disabled), stop),
+                with("b", &alice("two", ""), stop),
+            ],
+            Password,
+            "a=reject",
+            None,
+            Some("a: the account 'alice' is disabled"),
+        ),
+        (
+            vec![with("a", &alice("one", "expires = 2020-01-01T00:00:00Z\n"), stop)],
+            Password,
+            "a=reject",
+            None,
+            Some("a: the account 'alice' expired on 2020-01-01T00:00:00Z"),
+        ),
+        // … unless its step passes on.
+        (
+            vec![
+                with("a", &alice("one", disabled), next),
+                with("b", &alice("two", ""), stop),
+            ],
+            Password,
+            "a=reject b=known",
+            Some("b:two"),
+            None,
+        ),
+        // What is wrong for a step that passes on may be right for the next.
+        (
+            vec![
+                with("a", &alice("one", ""), next),
+                with("b", &alice("two", ""), stop),
+            ],
+            Password,
+            "a=known b=known",
+            Some("a:one"),
+            None,
+        ),
+        // A step that does not take the credential decides nothing.
+        (
+            vec![only("a", PublicKey), with("b", &alice("one", ""), stop)],
+            Password,
+            "a=skipped b=known",
+            Some("b:one"),
+            None,
+        ),
+        (
+            vec![with("a", &alice("one", ""), stop), anonymous()],
+            Nothing,
+            "a=skipped anonymous=known",
+            Some("anonymous:guests"),
+            None,
+        ),
+        (
+            vec![with("a", &alice("one", ""), stop), anonymous()],
+            PublicKey,
+            "a=reject",
+            None,
+            Some("a: the account has no key"),
+        ),
+        (
+            vec![only("a", Password), with("b", "", stop)],
+            Password,
+            "a=silent b=not-mine",
+            None,
+            None,
+        ),
+    ] {
+        let got = explained(steps, kind).await;
+        let want = (
+            trail.to_owned(),
+            open.map(str::to_owned),
+            ended.map(str::to_owned),
+        );
+        assert_eq!(got, want, "{kind:?}");
+    }
+}
+
+/// Denies one spelling.
+struct Spelling(&'static str);
+
+#[async_trait::async_trait]
+impl Gate for Spelling {
+    async fn admit(&self, _: &Origin, user: Option<&UserName>, _: SystemTime) -> Result<(), Denial> {
+        match user {
+            Some(user) if user.as_str() == self.0 => Err(Denial {
+                why: "spelt so".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn settle(&self, _: ConnectionId, _: &Origin, _: Option<&UserName>, _: End, _: SystemTime) {}
+}
+
+#[tokio::test]
+async fn explain_asks_gates_by_both_names() {
+    let options = crate::AnonymousOptions {
+        groups: vec!["guests".into()],
+        ..crate::AnonymousOptions::default()
+    };
+    let chain = chain_of(vec![
+        Step::method("anonymous", Arc::new(crate::Anonymous::new(&options).unwrap())),
+        Step::gate("porter", Arc::new(Spelling("ftp"))),
+    ]);
+    for (user, denied, ended) in [
+        ("ftp", true, false),
+        ("FTP", false, true),
+        ("anonymous", false, false),
+    ] {
+        let inquiry = Inquiry {
+            user: &name(user),
+            audience: Audience::Transfer,
+            credential: CredentialKind::Password,
+            origin: &origin("192.0.2.1"),
+            at: SystemTime::now(),
+        };
+        let explained = chain.explain(&inquiry).await;
+        assert_eq!(
+            (explained.denied.is_some(), explained.ended.is_some()),
+            (denied, ended),
+            "{user}"
+        );
+        assert_eq!(explained.open().is_none(), ended, "{user}");
+    }
 }

@@ -45,7 +45,7 @@ impl Method for Broken {
     }
 
     async fn decoy(&self, _: &Attempt) {
-        self.down().await
+        self.down().await;
     }
 
     async fn still_valid(&self, _: &Identity, _: Audience) -> Standing {
@@ -64,7 +64,7 @@ impl Gate for Broken {
     }
 
     async fn settle(&self, _: ConnectionId, _: &Origin, _: Option<&UserName>, _: End, _: SystemTime) {
-        self.down().await
+        self.down().await;
     }
 }
 

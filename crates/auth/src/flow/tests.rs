@@ -443,7 +443,7 @@ async fn with_real_methods_every_refusal_costs_one_hash_for_each() {
             path,
             allow_rsa_2048: false,
         };
-        crate::LocalFile::open(&options, None, Arc::clone(&hasher)).unwrap()
+        crate::LocalFile::open(&options, None, None, Arc::clone(&hasher)).unwrap()
     };
     let (list, ban_step) = ban(100);
     let steps = vec![

@@ -14,7 +14,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -26,8 +26,8 @@ use serde::Deserialize;
 pub use problem::{FileProblem, FileProblems};
 
 use crate::{
-    Attempt, Audience, CredentialKind, Explanation, Hasher, Identity, KeyAnswer, KeyRules, Method, Standing,
-    Verdict,
+    Attempt, Audience, Clock, CredentialKind, Explanation, Hasher, Identity, Inquiry, KeyAnswer, KeyRules,
+    MachineClock, Method, Standing, Verdict,
     account::{self, Known, Proof},
 };
 use read::Stamp;
@@ -53,7 +53,9 @@ pub struct LocalFile {
     path: PathBuf,
     rules: KeyRules,
     groups: Option<Vec<GroupName>>,
+    private: Option<Vec<String>>,
     hasher: Arc<Hasher>,
+    clock: Arc<dyn Clock>,
     accounts: RwLock<Arc<Accounts>>,
     generation: AtomicU64,
     watched: Mutex<Watched>,
@@ -74,24 +76,49 @@ struct Watched {
 
 impl LocalFile {
     /// Reads the file. `groups` are those of the main configuration; an account in another group is a
-    /// problem. Blocks while it reads.
+    /// problem. `private` is there where folders are made of people's names, and holds the suffixes that
+    /// are cut off before: two accounts that would share a folder are a problem then, now and whenever the
+    /// file is read anew. Blocks while it reads.
     ///
     /// # Errors
     /// [`FileProblems`]: all of them, with line and column.
     pub fn open(
         options: &LocalFileOptions,
         groups: Option<&[GroupName]>,
+        private: Option<&[String]>,
         hasher: Arc<Hasher>,
+    ) -> Result<Arc<Self>, FileProblems> {
+        Self::open_by(
+            options,
+            groups,
+            private,
+            hasher,
+            Arc::new(MachineClock::default()),
+        )
+    }
+
+    /// [`LocalFile::open`] with another clock by which live sessions expire.
+    ///
+    /// # Errors
+    /// As [`LocalFile::open`].
+    pub fn open_by(
+        options: &LocalFileOptions,
+        groups: Option<&[GroupName]>,
+        private: Option<&[String]>,
+        hasher: Arc<Hasher>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, FileProblems> {
         let rules = KeyRules {
             allow_rsa_2048: options.allow_rsa_2048,
         };
-        let (accounts, stamp) = load(&options.path, rules, groups)?;
+        let (accounts, stamp) = load(&options.path, rules, groups, private)?;
         Ok(Arc::new(Self {
             path: options.path.clone(),
             rules,
             groups: groups.map(<[GroupName]>::to_vec),
+            private: private.map(<[String]>::to_vec),
             hasher,
+            clock,
             accounts: RwLock::new(Arc::new(accounts)),
             generation: AtomicU64::new(1),
             watched: Mutex::new(Watched {
@@ -123,10 +150,11 @@ impl LocalFile {
     /// [`FileProblems`], which [`LocalFile::trouble`] shows from then on.
     pub async fn reload(&self) -> Result<(), FileProblems> {
         let _turn = self.loading.lock().await;
-        let (path, rules, groups) = (self.path.clone(), self.rules, self.groups.clone());
+        let (path, rules) = (self.path.clone(), self.rules);
+        let (groups, private) = (self.groups.clone(), self.private.clone());
         let work = move || {
             let judged = read::stamp(&path).ok();
-            (judged, load(&path, rules, groups.as_deref()))
+            (judged, load(&path, rules, groups.as_deref(), private.as_deref()))
         };
         let (judged, loaded) = tokio::task::spawn_blocking(work).await.unwrap_or_else(|why| {
             (
@@ -193,30 +221,35 @@ impl LocalFile {
     }
 }
 
-/// Checks a file and names its accounts: for `check`.
+/// Checks a file as [`LocalFile::open`] does, and answers its accounts with their groups: for `check`.
 ///
 /// # Errors
 /// [`FileProblems`].
-pub fn local_file_names(
+pub fn local_file_accounts(
     options: &LocalFileOptions,
     groups: Option<&[GroupName]>,
-) -> Result<Vec<UserName>, FileProblems> {
+    private: Option<&[String]>,
+) -> Result<Vec<(UserName, Vec<GroupName>)>, FileProblems> {
     let rules = KeyRules {
         allow_rsa_2048: options.allow_rsa_2048,
     };
-    let (accounts, _) = load(&options.path, rules, groups)?;
-    let mut names: Vec<UserName> = accounts.into_keys().collect();
-    names.sort();
-    Ok(names)
+    let (accounts, _) = load(&options.path, rules, groups, private)?;
+    let mut accounts: Vec<_> = accounts
+        .into_iter()
+        .map(|(name, known)| (name, known.groups))
+        .collect();
+    accounts.sort();
+    Ok(accounts)
 }
 
 fn load(
     path: &Path,
     rules: KeyRules,
     groups: Option<&[GroupName]>,
+    private: Option<&[String]>,
 ) -> Result<(Accounts, Stamp), FileProblems> {
     let (text, stamp) = read::read(path).map_err(FileProblems::of_file)?;
-    Ok((parse::parse(&text, rules, groups)?, stamp))
+    Ok((parse::parse(&text, rules, groups, private)?, stamp))
 }
 
 #[async_trait]
@@ -255,16 +288,16 @@ impl Method for LocalFile {
     async fn still_valid(&self, who: &Identity, _: Audience) -> Standing {
         let accounts = self.known();
         let known = UserName::new(&who.subject).ok();
-        account::standing(known.and_then(|name| accounts.get(&name)), who, SystemTime::now())
+        account::standing(known.and_then(|name| accounts.get(&name)), who, self.clock.wall())
     }
 
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    async fn explain(&self, user: &UserName, audience: Audience) -> Explanation {
-        match audience {
-            Audience::Transfer => account::explanation(self.known().get(user), SystemTime::now()),
+    async fn explain(&self, inquiry: &Inquiry<'_>) -> Explanation {
+        match inquiry.audience {
+            Audience::Transfer => account::explanation(self.known().get(inquiry.user), inquiry),
             Audience::Admin => Explanation::Unknown,
         }
     }

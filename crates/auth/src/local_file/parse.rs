@@ -11,18 +11,20 @@ use toml::{
 };
 
 use super::problem::{Collector, FileProblems};
-use crate::{AuthorizedKey, KeyRules, StoredHash, account::Known};
+use crate::{AuthorizedKey, KeyRules, StoredHash, account::Known, resolver::folder};
 
 const FIELDS: [&str; 6] = ["password", "groups", "ssh_keys", "disabled", "expires", "mail"];
 
 /// Most keys of one account.
 const MAX_KEYS: usize = 100;
 
-/// Reads the file's text. `groups` are those of the configuration, where they are known.
+/// Reads the file's text. `groups` are those of the configuration, where they are known; `private` as in
+/// [`super::LocalFile::open`].
 pub(super) fn parse(
     text: &str,
     rules: KeyRules,
     groups: Option<&[GroupName]>,
+    private: Option<&[String]>,
 ) -> Result<HashMap<UserName, Known>, FileProblems> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     let mut problems = Collector::new(text);
@@ -38,6 +40,7 @@ pub(super) fn parse(
         rules,
         groups,
         problems,
+        folders: HashMap::new(),
     };
     let mut accounts = HashMap::new();
     for (key, value) in root.get_ref() {
@@ -45,6 +48,7 @@ pub(super) fn parse(
             ("accounts", DeValue::Table(table)) => {
                 for (name, fields) in table {
                     if let Some(known) = reader.account(name, fields) {
+                        reader.twins(&known.name, &name.span(), private);
                         accounts.insert(known.name.clone(), known);
                     }
                 }
@@ -66,6 +70,8 @@ struct Reader<'a> {
     rules: KeyRules,
     groups: Option<&'a [GroupName]>,
     problems: Collector<'a>,
+    /// Who owns which private folder, and where that is said.
+    folders: HashMap<String, (Range<usize>, UserName)>,
 }
 
 type Value<'i> = Spanned<DeValue<'i>>;
@@ -116,6 +122,19 @@ impl Reader<'_> {
             }
         }
         Some(known)
+    }
+
+    fn twins(&mut self, name: &UserName, at: &Range<usize>, suffixes: Option<&[String]>) {
+        let Some(suffixes) = suffixes else { return };
+        let owner = (at.clone(), name.clone());
+        if let Some((before, other)) = self.folders.insert(folder(name, suffixes), owner) {
+            // The table is in the order of its names, the file need not be.
+            let later = if before.start < at.start { at } else { &before };
+            let (one, two) = (name.min(&other), name.max(&other));
+            let message = format!("the accounts '{one}' and '{two}' would share one private folder");
+            let hint = "a mount has {user} in its subpath; rename one of the accounts".to_owned();
+            self.problems.add(later, message, Some(hint));
+        }
     }
 
     fn password(&mut self, value: &Value<'_>) -> Option<StoredHash> {

@@ -2,9 +2,9 @@ use std::{path::PathBuf, sync::atomic::AtomicUsize};
 
 use super::*;
 use crate::{
-    Credential, HashCost, KEY_CLAIM, MAIL_CLAIM,
+    Credential, EXPIRES_CLAIM, HashCost, KEY_CLAIM, MAIL_CLAIM,
     conformance::{Person, Subject},
-    fakes::{KEY, OTHER_KEY, attempt, group, key, name, password, secret},
+    fakes::{KEY, OTHER_KEY, Turned, attempt, group, key, name, password, secret},
 };
 
 const CHEAP: HashCost = HashCost {
@@ -53,6 +53,7 @@ impl Bench {
         LocalFile::open(
             &options,
             Some(&[group("staff"), group("guests")]),
+            Some(&["@corp.example".to_owned()]),
             Arc::clone(&self.hasher),
         )
     }
@@ -357,15 +358,85 @@ fn names_the_accounts_for_check() {
         allow_rsa_2048: false,
     };
     assert_eq!(
-        local_file_names(&options, None),
-        Ok(vec![name("alice"), name("zoe")])
+        local_file_accounts(&options, None, None),
+        Ok(vec![
+            (name("alice"), vec![group("nowhere")]),
+            (name("zoe"), Vec::new())
+        ])
     );
-    assert!(local_file_names(&options, Some(&[])).is_err());
+    assert!(local_file_accounts(&options, Some(&[]), None).is_err());
 }
 
 proptest::proptest! {
     #[test]
     fn no_text_breaks_the_reader(text in "(\\[accounts\\.[a-z\"']{0,3}\\]|[a-z_]{0,9} ?= ?|[\\[\\]{}\"'0-9T:Z,\n\u{e9}.-]){0,40}") {
-        let _ = parse::parse(&text, KeyRules::default(), None);
+        let _ = parse::parse(&text, KeyRules::default(), None, Some(&[]));
     }
+}
+
+#[tokio::test]
+async fn twins_that_appear_live_are_refused_and_the_last_good_file_serves() {
+    let bench = Bench::new();
+    let phc = bench.phc("right").await;
+    let alice = format!("[accounts.alice]\npassword = \"{phc}\"\n");
+    bench.put(&alice);
+    let file = bench.try_open().unwrap();
+    for twin in ["Alice", "alice@corp.example", "ALICE@CORP.EXAMPLE"] {
+        bench.put(&format!("{alice}[accounts.\"{twin}\"]\npassword = \"{phc}\"\n"));
+        assert!(!file.look().await, "a change is looked at twice");
+        assert!(file.look().await);
+        let trouble = file.trouble().expect("twins are trouble");
+        let (one, two) = if twin < "alice" {
+            (twin, "alice")
+        } else {
+            ("alice", twin)
+        };
+        let want = format!("'{one}' and '{two}' would share one private folder");
+        assert!(
+            trouble.0[0].message.contains(&want) && trouble.0[0].line == 3,
+            "{trouble}"
+        );
+        assert_eq!(file.accounts(), 1);
+        assert!(accepted(&file, "alice", password("right")).await.is_some());
+        assert!(accepted(&file, twin, password("right")).await.is_none());
+        assert!(bench.try_open().is_err());
+    }
+    bench.put(&format!("{alice}[accounts.\"alice@other.example\"]\n"));
+    file.reload().await.unwrap();
+    assert!(file.trouble().is_none() && file.accounts() == 2);
+    // Where no folder is made of a name, no two names meet.
+    let options = LocalFileOptions {
+        path: bench.path(),
+        allow_rsa_2048: false,
+    };
+    bench.put("[accounts.alice]\n[accounts.Alice]\n");
+    assert!(LocalFile::open(&options, None, None, hasher()).is_ok());
+}
+
+#[tokio::test]
+async fn sessions_end_by_the_clock_that_is_given() {
+    let bench = Bench::new();
+    let phc = bench.phc("right").await;
+    bench.put(&format!(
+        "[accounts.alice]\npassword = \"{phc}\"\nexpires = 2030-01-01T00:00:00Z\n"
+    ));
+    let clock = Arc::new(Turned::at("2029-12-31T23:00:00Z"));
+    let options = LocalFileOptions {
+        path: bench.path(),
+        allow_rsa_2048: false,
+    };
+    let file = LocalFile::open_by(&options, None, None, hasher(), Arc::clone(&clock) as _).unwrap();
+    let mut early = attempt("alice", password("right"));
+    early.at = clock.wall();
+    let Verdict::Accept(who) = file.verify(&early).await else {
+        panic!("it has not expired")
+    };
+    assert_eq!(who.claims[EXPIRES_CLAIM], "2030-01-01T00:00:00Z");
+    assert_eq!(file.still_valid(&who, Audience::Transfer).await, Standing::Valid);
+    clock.turn_to("2030-01-01T00:00:00Z");
+    let standing = file.still_valid(&who, Audience::Transfer).await;
+    assert!(
+        matches!(&standing, Standing::Gone(why) if why.0.contains("expired on 2030-01-01")),
+        "{standing:?}"
+    );
 }

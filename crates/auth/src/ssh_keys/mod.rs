@@ -114,6 +114,12 @@ impl AuthorizedKey {
     pub fn fresh(&self, at: SystemTime) -> Result<(), Reason> {
         self.options.fresh(at)
     }
+
+    /// From when on it is refused.
+    #[must_use]
+    pub const fn expires(&self) -> Option<SystemTime> {
+        self.options.expires
+    }
 }
 
 impl AccountKey {

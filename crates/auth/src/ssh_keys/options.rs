@@ -21,7 +21,7 @@ const HARMLESS: [&str; 6] = [
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeyOptions {
     from: Option<Sources>,
-    expires: Option<SystemTime>,
+    pub(super) expires: Option<SystemTime>,
 }
 
 impl KeyOptions {

@@ -8,6 +8,7 @@ mod problem;
 mod read;
 mod references;
 mod tree;
+mod twins;
 mod validate;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use problem::{Problem, Report, did_you_mean};
+pub(crate) use twins::any_private;
 
 use crate::options::Config;
 use read::Reader;

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use portreeve_auth::{Anonymous, BanList, DenyUsername, FileProblems, IpTimeBan, local_file_names};
+use portreeve_auth::{Anonymous, BanList, DenyUsername, FileProblems, IpTimeBan, local_file_accounts};
 use portreeve_model::{GroupName, UserName};
 use portreeve_session::MountPlan;
 use portreeve_vfs::Memory;
@@ -12,6 +12,7 @@ use super::{
     problem::{Problem, did_you_mean},
     read::Partial,
     tree::{Node, Span},
+    twins::{self, any_private},
 };
 use crate::options::{Protocol, StepKind};
 
@@ -186,21 +187,36 @@ fn built(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
         .into_iter()
         .filter_map(|name| GroupName::new(name).ok())
         .collect();
-    for (at, step) in &config.steps {
+    let private = any_private(config.groups());
+    let mut known = Vec::new();
+    for (index, (at, step)) in config.steps.iter().enumerate() {
+        let mut knows = |accounts| {
+            known.push(twins::Known {
+                step: index,
+                accounts,
+            });
+        };
         let wrong = match &step.kind {
             StepKind::IpTimeBan(_, options) => IpTimeBan::new(options, Arc::new(BanList::new(None)))
                 .map(|_| ())
                 .err(),
             StepKind::DenyUsername(_, options) => DenyUsername::new(options, &[]).map(|_| ()).err(),
-            StepKind::Anonymous(_, options) => Anonymous::new(options).map(|_| ()).err(),
+            StepKind::Anonymous(_, options) => {
+                let own = options.groups.iter().filter_map(|name| GroupName::new(name).ok());
+                let own: Vec<GroupName> = own.collect();
+                let names = options
+                    .usernames
+                    .iter()
+                    .filter_map(|name| UserName::new(name).ok());
+                knows(names.map(|name| (name, own.clone())).collect());
+                Anonymous::new(options).map(|_| ()).err()
+            }
             StepKind::Application(..) => None,
             StepKind::LocalFile(shared, options) => {
                 let span = tree.place(&format!("auth.{at}.path"));
-                match local_file_names(options, Some(&groups)) {
-                    Ok(accounts) => {
-                        let shared = &shared.remove_username_suffix;
-                        private_folders(&span, config, &accounts, shared, problems);
-                    }
+                let private = private.then_some(shared.remove_username_suffix.as_slice());
+                match local_file_accounts(options, Some(&groups), private) {
+                    Ok(accounts) => knows(accounts),
                     Err(FileProblems(found)) => problems.extend(found.into_iter().map(|found| {
                         // Line 0 is the file as a whole, which the message names.
                         let place = match found.line {
@@ -222,6 +238,7 @@ fn built(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
             problems.push(Problem::new(span, format!("'{}' {}", error.option, error.why)));
         }
     }
+    twins::check(tree, config, &known, problems);
 }
 
 /// The options of doors, by building what needs nothing from outside.
@@ -233,41 +250,6 @@ fn doors(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
             let message = error.to_string();
             let key = message.split([':', ' ']).next().unwrap_or_default().to_owned();
             problems.push(Problem::new(tree.place(&format!("listener.{at}.{key}")), message));
-        }
-    }
-}
-
-/// Two accounts whose names differ only in case, or only in a suffix that is cut off, would share the
-/// folder that is meant for one.
-fn private_folders(
-    span: &Span,
-    config: &Partial,
-    accounts: &[UserName],
-    suffixes: &[String],
-    problems: &mut Vec<Problem>,
-) {
-    let mut all_mounts = config.groups().iter().flat_map(|group| &group.options.mounts);
-    let private = |subpath: &Option<String>| subpath.as_deref().is_some_and(|text| text.contains("{user}"));
-    if !all_mounts.any(|mount| private(&mount.subpath)) {
-        return;
-    }
-    let mut folders: HashMap<String, &UserName> = HashMap::new();
-    for account in accounts {
-        let name = account.as_str();
-        let cut = suffixes.iter().find_map(|suffix| {
-            let at = name.len().checked_sub(suffix.len())?;
-            name.get(at..)?
-                .eq_ignore_ascii_case(suffix)
-                .then(|| name.get(..at))
-                .flatten()
-        });
-        let plain = cut
-            .and_then(|plain| UserName::new(plain).ok())
-            .unwrap_or_else(|| account.clone());
-        if let Some(other) = folders.insert(plain.folded(), account) {
-            let message = format!("the accounts '{other}' and '{account}' would share one private folder");
-            let hint = "a mount has {user} in its subpath; rename one of the accounts";
-            problems.push(Problem::new(span.clone(), message).hint(hint));
         }
     }
 }

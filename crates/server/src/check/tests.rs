@@ -215,6 +215,7 @@ fn two_accounts_of_one_private_folder_are_an_error() {
     };
     let file = dir.path().join("p.toml");
     let report = check_text(&text(", subpath = \"/home/{user}\""), Path::new("p.toml"), &file).unwrap_err();
+    let shown = dir.path().join("accounts.toml");
     let messages: Vec<&str> = report
         .problems()
         .iter()
@@ -223,8 +224,14 @@ fn two_accounts_of_one_private_folder_are_an_error() {
     assert_eq!(
         messages,
         [
-            "the accounts 'Alice' and 'alice' would share one private folder",
-            "the accounts 'bob@a.example' and 'bob@b.example' would share one private folder",
+            format!(
+                "{}:4:11: the accounts 'Alice' and 'alice' would share one private folder",
+                shown.display()
+            ),
+            format!(
+                "{}:8:11: the accounts 'bob@a.example' and 'bob@b.example' would share one private folder",
+                shown.display()
+            ),
         ]
     );
     check_text(&text(""), Path::new("p.toml"), &file).unwrap();
@@ -252,6 +259,94 @@ fn paths_start_where_the_file_is() {
         panic!("one listener")
     };
     assert!(matches!(listener.protocol, Protocol::Sftp(_)));
+}
+
+#[test]
+fn one_name_in_two_steps_is_a_twin_where_both_can_be_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("p.toml");
+    let check = |name: &str, first: &str, second: &str, subsets: [&str; 2], groups: [&str; 2]| {
+        let account = |name: &str, group: &str| format!("[accounts.\"{name}\"]\ngroups = [\"{group}\"]\n");
+        std::fs::write(dir.path().join("one.toml"), account("alice", groups[0])).unwrap();
+        std::fs::write(dir.path().join("two.toml"), account(name, groups[1])).unwrap();
+        let step = |name: &str, more: &str| match more {
+            "anonymous" => format!(
+                "[[auth]]\ntype = \"anonymous\"\nname = \"{name}\"\nusernames = [\"alice\"]\ngroups = [\"staff\"]\n"
+            ),
+            more => format!(
+                "[[auth]]\ntype = \"local-file\"\nname = \"{name}\"\npath = \"{name}.toml\"\n{more}\n"
+            ),
+        };
+        let listener = |port: u8, more: &str| {
+            format!(
+                "[[listener]]\nname = \"l{port}\"\nprotocol = \"sftp\"\naddress = \"127.0.0.1:{port}\"\n{more}\n"
+            )
+        };
+        let group = |name: &str, storage: &str, subpath: &str| {
+            format!(
+                "[groups.{name}]\nmounts = [{{ path = \"/\", storage = \"{storage}\", subpath = \"{subpath}\", \
+                 verbs = \"full\" }}]\n"
+            )
+        };
+        let text = [
+            listener(1, subsets[0]),
+            listener(2, subsets[1]),
+            step("one", first),
+            step("two", second),
+            group("staff", "files", "home/{user}"),
+            group("sales", "files", "sales/{user}"),
+            group("open", "files", "all"),
+            "[storage.files]\ntype = \"disk\"\nroot = \"f\"\n".to_owned(),
+        ];
+        match check_text(&text.concat(), Path::new("p.toml"), &file) {
+            Ok(_) => None,
+            Err(report) => {
+                let [problem] = report.problems() else {
+                    panic!("{report:?}")
+                };
+                Some(problem.message.clone())
+            }
+        }
+    };
+    let (one, two) = ("auth = [\"one\"]", "auth = [\"two\"]");
+    let suffix = "remove_username_suffix = [\"@corp\"]";
+    let next = "on_reject = \"next\"";
+    let (all, same) = (["", ""], ["staff", "staff"]);
+    for (name, first, second, subsets, groups, twins) in [
+        // Unreachable behind a step that knows the name: no twin.
+        ("alice", "", "", all, same, false),
+        ("alice", next, "", all, same, true),
+        ("alice", "", "", [one, two], same, true),
+        ("alice", "", "", [one, ""], same, false),
+        ("alice", "enabled = false", "", all, same, false),
+        // Another spelling is not known to the first.
+        ("Alice", "", "", all, same, true),
+        ("alice@corp", "", suffix, all, same, true),
+        ("alice@corp", "", "", all, same, false),
+        // Other folders are no matter.
+        ("Alice", "", "", all, ["staff", "sales"], false),
+        ("Alice", "", "", all, ["open", "open"], false),
+        (
+            "Alice",
+            "base_groups = [\"sales\"]",
+            "",
+            all,
+            ["open", "sales"],
+            true,
+        ),
+        // Whoever comes without a credential is not asked by a file.
+        ("alice", "", "anonymous", all, same, true),
+        ("alice", "anonymous", "", [two, ""], same, true),
+        ("bob", "", "", all, same, false),
+    ] {
+        let told = check(name, first, second, subsets, groups);
+        let shown = format!("{name} {first:?} {second:?} {subsets:?} {groups:?}: {told:?}");
+        assert_eq!(told.is_some(), twins, "{shown}");
+        assert!(
+            told.is_none_or(|told| told.contains("of 'two' and 'alice' of 'one'")),
+            "{shown}"
+        );
+    }
 }
 
 #[test]

@@ -308,6 +308,9 @@ pub(crate) enum ExplainVerb {
         /// One verb alone.
         #[arg(long)]
         verb: Option<String>,
+        /// The listener: its name or its protocol. The whole chain without it.
+        #[arg(long)]
+        protocol: Option<String>,
         #[command(flatten)]
         config: From,
     },

@@ -161,10 +161,16 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
                 user,
                 path,
                 verb,
+                protocol,
                 config,
             } => ask::ask(
                 &config.config,
-                Request::ExplainAccess { user, path, verb },
+                Request::ExplainAccess {
+                    user,
+                    path,
+                    verb,
+                    listener: protocol,
+                },
                 out,
                 show::access,
             ),

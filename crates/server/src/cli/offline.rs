@@ -57,6 +57,7 @@ pub(super) fn answer(config: &Path, data_dir: &Path, request: Request) -> Result
                 .map(|l| (Arc::clone(&l.name), l.protocol.door()))
                 .collect(),
             sections: Desk::sections_of(&config),
+            suffixes: Desk::suffixes_of(&config),
         };
         let who = format!("uid {}", rustix::process::getuid().as_raw());
         let answer = desk.answer(request, &who).await.map_err(failed);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use portreeve_auth::{
     Account, AccountChange, AccountKey, Accounts, AccountsError, Audience, KeyRules, Membership, StoredHash,
+    folder,
 };
 use portreeve_model::{GroupName, RoleName, UserName};
 use serde::{Deserialize, Serialize};
@@ -123,11 +124,16 @@ impl AccountRequest {
     }
 }
 
-/// Does it.
+/// Does it. `suffixes` are those that some step cuts off names.
 ///
 /// # Errors
 /// A sentence: what is wrong and what to do.
-pub(super) async fn run(accounts: &dyn Accounts, realm: Realm, what: AccountRequest) -> Result<Json, String> {
+pub(super) async fn run(
+    accounts: &dyn Accounts,
+    suffixes: &[String],
+    realm: Realm,
+    what: AccountRequest,
+) -> Result<Json, String> {
     let audience = Audience::from(realm);
     let failed = |error: AccountsError| error.to_string();
     let (name, change) = match what {
@@ -148,7 +154,7 @@ pub(super) async fn run(accounts: &dyn Accounts, realm: Realm, what: AccountRequ
             mail,
         } => {
             let name = user(&name)?;
-            no_twin(accounts, audience, &name).await?;
+            no_twin(accounts, suffixes, audience, &name).await?;
             let mut account = Account::new(name.clone(), membership(realm, &member_of)?, SystemTime::now());
             account.password = password.map(|text| phc(&text)).transpose()?;
             account.keys = keys.iter().map(|line| key(line)).collect::<Result<_, _>>()?;
@@ -199,10 +205,16 @@ async fn list(accounts: &dyn Accounts, audience: Audience) -> Result<Json, Strin
     }
 }
 
-/// Names that differ only in case or spelling would be one person to people, and on some storages one
-/// private folder.
-async fn no_twin(accounts: &dyn Accounts, audience: Audience, name: &UserName) -> Result<(), String> {
-    let (folded, mut after) = (name.folded(), None);
+/// Names that differ only in case, spelling or a suffix that is cut off would be one person to people,
+/// and on some storages one private folder. Which step the suffix belongs to does not matter: a step can
+/// get one more with the next reload, when nobody looks at the accounts.
+async fn no_twin(
+    accounts: &dyn Accounts,
+    suffixes: &[String],
+    audience: Audience,
+    name: &UserName,
+) -> Result<(), String> {
+    let (ours, mut after) = (folder(name, suffixes), None);
     loop {
         let page = accounts
             .list(audience, after.as_ref(), PAGE)
@@ -210,7 +222,7 @@ async fn no_twin(accounts: &dyn Accounts, audience: Audience, name: &UserName) -
             .map_err(|error| error.to_string())?;
         if let Some(twin) = page
             .iter()
-            .find(|other| other.name != *name && other.name.folded() == folded)
+            .find(|other| other.name != *name && folder(&other.name, suffixes) == ours)
         {
             return Err(format!(
                 "there is an account '{}': '{name}' would share its private folder; take another name",

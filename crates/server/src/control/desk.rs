@@ -38,6 +38,8 @@ pub struct Desk {
     pub listeners: Vec<(Arc<str>, Door)>,
     /// Names of the groups and of the roles that the configuration has.
     pub sections: (Vec<String>, Vec<String>),
+    /// What the steps of the configuration cut off names.
+    pub suffixes: Vec<String>,
 }
 
 impl Desk {
@@ -69,6 +71,15 @@ impl Desk {
             }
         }
         answer
+    }
+
+    /// What the steps of a configuration cut off names.
+    #[must_use]
+    pub fn suffixes_of(config: &Config) -> Vec<String> {
+        let methods = config.steps.iter().filter_map(|step| step.kind.method());
+        methods
+            .flat_map(|method| method.remove_username_suffix.iter().cloned())
+            .collect()
     }
 
     /// What a desk has to know of a configuration's groups and roles.
@@ -137,7 +148,7 @@ impl Desk {
             }
             Request::Account { realm, what } => {
                 self.known_sections(realm, &what)?;
-                accounts::run(&*self.accounts, realm, what).await
+                accounts::run(&*self.accounts, &self.suffixes, realm, what).await
             }
             Request::ExplainLogin {
                 user,
@@ -145,21 +156,30 @@ impl Desk {
                 listener,
                 credential,
             } => {
-                let found = self.listeners.iter().find(|(name, _)| **name == *listener);
-                let found = found.or_else(|| self.listeners.iter().find(|(_, door)| door.name() == listener));
-                let (name, door) = found.ok_or_else(|| {
-                    let names: Vec<&str> = self.listeners.iter().map(|(name, _)| &**name).collect();
-                    format!(
-                        "there is no listener '{listener}'; there are {}",
-                        names.join(", ")
-                    )
-                })?;
-                explain::login(&*self.world()?, *door, name, &user, from, &credential).await
+                let (door, name) = self.listener(&listener)?;
+                explain::login(&*self.world()?, door, name, &user, from, &credential).await
             }
-            Request::ExplainAccess { user, path, verb } => {
-                explain::access(&*self.world()?, &user, &path, verb.as_deref()).await
+            Request::ExplainAccess {
+                user,
+                path,
+                verb,
+                listener,
+            } => {
+                let at = listener.as_deref().map(|word| self.listener(word)).transpose()?;
+                explain::access(&*self.world()?, at, &user, &path, verb.as_deref()).await
             }
         }
+    }
+
+    /// A listener by its name or its protocol.
+    fn listener(&self, word: &str) -> Result<(Door, &str), String> {
+        let found = self.listeners.iter().find(|(name, _)| **name == *word);
+        let found = found.or_else(|| self.listeners.iter().find(|(_, door)| door.name() == word));
+        let (name, door) = found.ok_or_else(|| {
+            let names: Vec<&str> = self.listeners.iter().map(|(name, _)| &**name).collect();
+            format!("there is no listener '{word}'; there are {}", names.join(", "))
+        })?;
+        Ok((*door, name))
     }
 
     /// A group that nothing describes lets nobody in: more likely it was mistyped than meant.

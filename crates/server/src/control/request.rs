@@ -82,6 +82,9 @@ pub enum Request {
         path: String,
         /// One verb alone.
         verb: Option<String>,
+        /// At which listener: its name or its protocol. The whole chain without one.
+        #[serde(default)]
+        listener: Option<String>,
     },
 }
 

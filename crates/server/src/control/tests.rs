@@ -143,6 +143,7 @@ async fn desk(dir: &Path) -> Desk {
         bans: Arc::new(portreeve_auth::BanList::new(Some(Arc::new(store)))),
         listeners: Vec::new(),
         sections: (vec!["staff".to_owned()], Vec::new()),
+        suffixes: vec!["@corp.example".to_owned()],
     }
 }
 
@@ -172,6 +173,8 @@ async fn accounts_are_made_changed_and_removed() {
     for (request, word) in [
         (add("alice", &["staff"]), "already"),
         (add("Alice", &["staff"]), "private folder"),
+        (add("alice@corp.example", &["staff"]), "private folder"),
+        (add("ALICE@CORP.example", &["staff"]), "private folder"),
         (add("bob", &[]), "--group"),
         (add("bob", &["stuff"]), "no group 'stuff' (it has staff)"),
         (

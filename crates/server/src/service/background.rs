@@ -129,6 +129,7 @@ impl Service {
             bans: Arc::clone(&self.lasting.bans),
             listeners: listeners.collect::<Vec<(Arc<str>, Door)>>(),
             sections: Desk::sections_of(&config),
+            suffixes: Desk::suffixes_of(&config),
         }
     }
 }

@@ -258,7 +258,7 @@ async fn explain_tells_what_the_chain_and_the_plan_would_say() {
     )
     .await
     .unwrap();
-    assert_eq!(told["result"], "no step knows this name");
+    assert_eq!(told["result"], "no step that takes a password knows this name");
 }
 
 #[tokio::test(flavor = "multi_thread")]

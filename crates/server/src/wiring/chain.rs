@@ -19,7 +19,8 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// Builds the chain. Blocks while it reads files.
+    /// Builds the chain. `private`: some mount is named after its user, so no two accounts of a file may
+    /// come to one name. Blocks while it reads files.
     ///
     /// # Errors
     /// Every step that cannot be built, each a sentence.
@@ -27,6 +28,7 @@ impl Methods {
         &self,
         steps: &[options::Step],
         groups: &[GroupName],
+        private: bool,
         lasting: &Lasting,
     ) -> Result<(Chain, Self), Vec<String>> {
         let (mut built, mut methods, mut problems) = (Vec::new(), Self::default(), Vec::new());
@@ -44,11 +46,12 @@ impl Methods {
                     gate(DenyUsername::new(options, &suffixes).map_err(|error| error.to_string()))
                 }
                 StepKind::LocalFile(shared, options) => {
-                    let print = fingerprint(&(options, groups));
+                    let private = private.then_some(shared.remove_username_suffix.as_slice());
+                    let print = fingerprint(&(options, groups, private));
                     let kept = self.files.get(&step.name).filter(|(before, _)| *before == print);
                     let file = match kept {
                         Some((_, file)) => Ok(Arc::clone(file)),
-                        None => LocalFile::open(options, Some(groups), Arc::clone(&lasting.hasher))
+                        None => LocalFile::open(options, Some(groups), private, Arc::clone(&lasting.hasher))
                             .map_err(|error| error.to_string()),
                     };
                     file.map(|file| {

@@ -7,7 +7,7 @@ use portreeve_model::{GroupName, RoleName};
 use portreeve_session::{GroupPlan, MountPlan, World};
 
 use super::{Backends, Lasting, Methods};
-use crate::options::Config;
+use crate::{check::any_private, options::Config};
 
 /// Builds the world. Blocks on the file system.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn build(
             Backends::default()
         });
     let names: Vec<GroupName> = config.groups.iter().map(|group| group.name.clone()).collect();
-    let built = methods.build(&config.steps, &names, lasting);
+    let built = methods.build(&config.steps, &names, any_private(&config.groups), lasting);
     let (chain, methods) = built.unwrap_or_else(|found| {
         problems.extend(found);
         Default::default()
