@@ -204,3 +204,53 @@ async fn thirty_two_uploads_race_for_the_room_of_ten() {
     }
     assert_eq!(rig.used().await, 0);
 }
+
+/// Uploads 4,000 bytes and downloads them.
+async fn there_and_back(session: &Session, path: &str) {
+    let upload = session
+        .fs()
+        .upload(&p(path), how(WriteMode::Replace))
+        .await
+        .unwrap();
+    for piece in 0..4 {
+        upload.write(piece * 1000, zeros(1000)).await.unwrap();
+    }
+    upload.commit().await.unwrap();
+    let download = session.fs().download(&p(path)).await.unwrap();
+    for piece in 0..4 {
+        let read = download.read(piece * 1000, 1000, Vec::new()).await.unwrap();
+        assert_eq!(read.len(), 1000);
+    }
+}
+
+/// A mount's rates hold for all sessions of a user together, each way for itself.
+#[tokio::test(start_paused = true)]
+async fn rates_of_a_mount_hold_in_both_directions() {
+    let rate = |bytes| Some(portreeve_model::options::SizeText(bytes));
+    for (upload_rate, download_rate, seconds) in [
+        (None, None, 0.0),
+        (rate(1000), None, 8.0),
+        (None, rate(2000), 4.0),
+        (rate(1000), rate(2000), 12.0),
+    ] {
+        let limits = MountLimits {
+            upload_rate,
+            download_rate,
+            ..MountLimits::default()
+        };
+        let terms = Terms {
+            limits,
+            ..Terms::default()
+        };
+        let rig = Rig::new(Memory::new(), &terms);
+        let (one, other) = (rig.session().await, rig.session().await);
+        let began = tokio::time::Instant::now();
+        tokio::join!(there_and_back(&one, "/1"), there_and_back(&other, "/2"));
+        // Whoever starts late finds a second of credit, each way.
+        let took = began.elapsed().as_secs_f64();
+        assert!(
+            (seconds - 2.1..=seconds + 0.1).contains(&took),
+            "{took} s of {seconds}"
+        );
+    }
+}

@@ -57,6 +57,7 @@ struct Keeper {
     asked: AtomicU64,
     closed: AtomicBool,
     changes: AtomicU64,
+    claims: Mutex<BTreeMap<String, String>>,
 }
 
 #[async_trait]
@@ -82,7 +83,7 @@ impl Method for Keeper {
             groups: vec![GroupName::new("staff").unwrap()],
             roles: Vec::new(),
             external: Vec::new(),
-            claims: BTreeMap::new(),
+            claims: self.claims.lock().clone(),
         })
     }
 
@@ -144,6 +145,7 @@ impl Rig {
             asked: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             changes: AtomicU64::new(0),
+            claims: Mutex::default(),
         });
         let told = Arc::new(Told::default());
         let book = Arc::new(MemoryQuota::default());

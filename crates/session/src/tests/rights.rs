@@ -213,3 +213,37 @@ async fn a_directory_takes_the_uploads_in_it_along() {
     upload.commit().await.unwrap();
     assert!(session.fs().stat(&p("/e/new"), Links::Keep).await.is_ok());
 }
+
+/// Who comes in without a password may look, whatever the mount's verbs say.
+#[tokio::test]
+async fn the_claim_read_only_takes_every_right_to_change() {
+    for (claim, may_change) in [("true", false), ("false", true)] {
+        let rig = Rig::new(planted(&["/a", "/b", "/d/x"]), &Terms::default());
+        let claims = [(portreeve_auth::READ_ONLY_CLAIM.to_owned(), claim.to_owned())];
+        *rig.keeper.claims.lock() = claims.into();
+        let session = rig.session().await;
+        let fs = session.fs();
+        let attrs = Attrs {
+            mode: Some(0o600),
+            ..Attrs::default()
+        };
+        let ends = [
+            put(&session, "/new", 3).await,
+            put(&session, "/a", 3).await,
+            fs.make_dir(&p("/dir"), Attrs::default()).await,
+            fs.set_attrs(&p("/a"), attrs, Links::Keep).await,
+            fs.copy(&p("/a"), &p("/copy"), Rename::NoReplace).await,
+            fs.link(&p("/a"), &p("/link")).await,
+            fs.rename(&p("/a"), &p("/moved"), Rename::NoReplace).await,
+            fs.remove(&p("/b"), Removal::File).await,
+        ];
+        for (n, end) in ends.into_iter().enumerate() {
+            let end = end.map_err(|error| error.kind());
+            assert_eq!(end.is_ok(), may_change, "{n}: {end:?}");
+            assert!(may_change || end == Err(FsErrorKind::Refused), "{n}: {end:?}");
+        }
+        let download = fs.download(&p("/d/x")).await.unwrap();
+        assert_eq!(download.read(0, 100, Vec::new()).await.unwrap(), b"content");
+        assert!(fs.list(&p("/"), None).await.is_ok());
+    }
+}

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use portreeve_model::VPath;
 use portreeve_vfs::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsResult, Links, Listing, Memory, OpCx, OpenWrite,
-    Partial, ReadFile, Removal, Rename, WriteFile,
+    Partial, ReadFile, Removal, Rename, Space, WriteFile,
 };
 use tokio::sync::Semaphore;
 
@@ -126,6 +126,21 @@ impl FileSystem for Slow {
     async fn set_attrs(&self, cx: &OpCx, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {
         self.1.hop().await;
         self.0.set_attrs(cx, path, attrs, links).await
+    }
+
+    async fn space(&self, cx: &OpCx, path: &VPath) -> FsResult<Space> {
+        self.1.hop().await;
+        self.0.space(cx, path).await
+    }
+
+    async fn link(&self, cx: &OpCx, existing: &VPath, new: &VPath) -> FsResult<()> {
+        self.1.hop().await;
+        self.0.link(cx, existing, new).await
+    }
+
+    async fn read_link(&self, cx: &OpCx, path: &VPath) -> FsResult<Vec<u8>> {
+        self.1.hop().await;
+        self.0.read_link(cx, path).await
     }
 }
 
