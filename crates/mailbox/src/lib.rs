@@ -26,7 +26,7 @@ mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
 pub use filter::Filter;
-pub use mailbox::{Mailbox, OptionsError, Policy};
+pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};
 pub use options::{MaildirOptions, OnDelete, OnUpload};

@@ -85,6 +85,72 @@ impl std::fmt::Display for OptionsError {
 
 impl std::error::Error for OptionsError {}
 
+/// What is wrong with options in themselves, all of it; whether there is a Maildir is not asked.
+#[must_use]
+pub fn option_problems(options: &MaildirOptions) -> Vec<OptionsError> {
+    Sound::of(options).err().unwrap_or_default()
+}
+
+/// Options that mean something.
+struct Sound {
+    template: Template,
+    filter: Filter,
+    move_to: Option<VPath>,
+    max_entries: usize,
+}
+
+impl Sound {
+    fn of(options: &MaildirOptions) -> Result<Self, Vec<OptionsError>> {
+        let mut problems = Vec::new();
+        let mut wrong = |option: &'static str, text: String| {
+            let said = text.strip_prefix(option).and_then(|text| text.strip_prefix(": "));
+            let text = said.map_or(text.clone(), str::to_owned);
+            problems.push(OptionsError { option, text });
+        };
+        let template = Template::parse(&options.template).map_err(|text| wrong("template", text));
+        // One after the other, so that both are told.
+        if let Err(text) = Filter::new(&[], &options.exclude) {
+            wrong("exclude", text);
+        }
+        if let Err(text) = Filter::new(&options.include, &[]) {
+            wrong("include", text);
+        }
+        let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
+        let move_to = move_to.unwrap_or_else(|error| {
+            wrong("move_to", error.to_string());
+            None
+        });
+        match (&options.move_to, options.on_delete) {
+            (None, OnDelete::Move) => wrong(
+                "on_delete",
+                "\"move\" needs a folder, e.g. move_to = \"/Processed\"".into(),
+            ),
+            (Some(_), OnDelete::Remove | OnDelete::Soft) => wrong(
+                "move_to",
+                "it has a meaning only with on_delete = \"move\"".into(),
+            ),
+            _ => {}
+        }
+        let max_entries = usize::try_from(options.max_entries).unwrap_or(usize::MAX);
+        if max_entries == 0 {
+            wrong(
+                "max_entries",
+                "0 shows no message at all; the default is 100000".into(),
+            );
+        }
+        let filter = Filter::new(&options.include, &options.exclude);
+        match (template, filter) {
+            (Ok(template), Ok(filter)) if problems.is_empty() => Ok(Self {
+                template,
+                filter,
+                move_to,
+                max_entries,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
 struct Shared {
     store: Arc<dyn MailStore>,
     policy: Policy,
@@ -142,29 +208,15 @@ impl Mailbox {
 
     pub(crate) fn over_maildir(options: &MaildirOptions) -> Result<(Self, Arc<Maildir>), OptionsError> {
         let wrong = |option: &'static str| move |text: String| OptionsError { option, text };
-        let template = Template::parse(&options.template).map_err(wrong("template"))?;
-        let filter = Filter::new(&options.include, &options.exclude).map_err(wrong("include"))?;
-        let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
-        let move_to = move_to.map_err(|error| wrong("move_to")(error.to_string()))?;
-        match (&move_to, options.on_delete) {
-            (None, OnDelete::Move) => {
-                return Err(wrong("move_to")(
-                    "on_delete = \"move\" needs a folder, e.g. move_to = \"/Processed\"".into(),
-                ));
-            }
-            (Some(_), OnDelete::Remove | OnDelete::Soft) => {
-                return Err(wrong("move_to")(
-                    "it has a meaning only with on_delete = \"move\"".into(),
-                ));
-            }
-            _ => {}
-        }
-        let max_entries = usize::try_from(options.max_entries).unwrap_or(usize::MAX);
-        if max_entries == 0 {
-            return Err(wrong("max_entries")(
-                "0 shows no message at all; the default is 100000".into(),
-            ));
-        }
+        let Sound {
+            template,
+            filter,
+            move_to,
+            max_entries,
+        } = Sound::of(options).map_err(|problems| {
+            let first = problems.into_iter().next();
+            first.unwrap_or_else(|| wrong("root")("its options cannot be used".into()))
+        })?;
         let opened = Maildir::open(
             &options.root,
             options.max_message.0,

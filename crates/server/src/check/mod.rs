@@ -7,6 +7,7 @@
 mod problem;
 mod read;
 mod references;
+mod storages;
 mod tree;
 mod twins;
 mod validate;
@@ -35,7 +36,18 @@ pub enum CheckError {
 impl std::fmt::Display for CheckError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unreadable(path, error) => {
+                write!(f, "the configuration {} cannot be read: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        f.write_str("\n  hint: name another with --config FILE; `portreeve demo` needs none")
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("\n  hint: run it as the server's user, or let that user read the file")
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Wrong(report) => f.write_str(report.render().trim_end()),
         }
     }
@@ -84,6 +96,7 @@ pub fn check_text(text: &str, shown: &Path, full: &Path) -> Result<Config, Repor
     let config = reader.read();
     let mut problems = reader.into_problems();
     references::check(&tree, &config, &mut problems);
+    storages::check(&tree, &config, &mut problems);
     if problems.is_empty() {
         Ok(config.whole())
     } else {

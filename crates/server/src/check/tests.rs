@@ -89,10 +89,10 @@ fn tagged_elements_are_told_apart() {
     check(
         "[[listener]]\nprotocol = \"sfpt\"\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:2\"\n",
         &[
-            "2:12: 'protocol' of [[listener]] is 'sfpt'; it must be one of sftp, https, ftps, console",
+            "2:12: 'protocol' of [[listener]] is 'sfpt'; it must be one of sftp, https",
             "  hint: did you mean 'sftp'?",
             "4:1: [[listener]] needs 'protocol'",
-            "  hint: protocol is one of sftp, https, ftps, console",
+            "  hint: protocol is one of sftp, https",
         ],
     );
     check(
@@ -104,6 +104,44 @@ fn tagged_elements_are_told_apart() {
             "  hint: root: The directory that clients see as `/`. Nothing outside it can be reached.",
         ],
     );
+}
+
+#[test]
+fn options_of_mailboxes_are_judged_without_a_mailbox() {
+    check(
+        r#"[storage.mail]
+type = "maildir"
+root = "nowhere"
+template = "{message.subjct}"
+include = ["[a"]
+exclude = ["{b"]
+on_delete = "move"
+max_entries = 0
+[storage.other]
+type = "maildir"
+root = "nowhere"
+move_to = "/Processed"
+"#,
+        &[
+            "4:12: 'template': there is no {message.subjct}; there are from.email, from.name, sender.email, sender.name, attachment.name, attachment.size, message.subject, message.id, message.internet_id, message.parent_id, message.conversation_id, message.body_preview, message.importance, message.inference, message.categories, and now.* and sent.* with iso, date, time, year, month, day, hour, minute, second, timestamp",
+            "5:11: 'include': '[a' is no pattern: unclosed character class; missing ']'",
+            "6:11: 'exclude': '{b' is no pattern: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)",
+            "7:13: 'on_delete': \"move\" needs a folder, e.g. move_to = \"/Processed\"",
+            "8:15: 'max_entries': 0 shows no message at all; the default is 100000",
+            "12:11: 'move_to': it has a meaning only with on_delete = \"move\"",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_way_out() {
+    let error = check_file(Path::new("/nonexistent/p.toml")).err().unwrap();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("the configuration /nonexistent/p.toml cannot be read: "),
+        "{text}"
+    );
+    assert!(text.contains("hint: name another with --config FILE"), "{text}");
 }
 
 #[test]
@@ -238,30 +276,6 @@ fn two_accounts_of_one_private_folder_are_an_error() {
 }
 
 #[test]
-fn paths_start_where_the_file_is() {
-    let text =
-        format!("{HEAD}[server]\ndata_dir = \"data\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n");
-    let config = check_text(&text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml")).unwrap();
-    assert_eq!(config.server.data_dir, Path::new("/etc/portreeve/data"));
-    let tls = config.tls.unwrap();
-    assert_eq!(
-        (tls.certificate, tls.key),
-        ("/etc/portreeve/c.pem".into(), "/k.pem".into())
-    );
-    let [storage] = config.storages.as_slice() else {
-        panic!("one storage")
-    };
-    let StorageKind::Disk(disk) = &storage.kind else {
-        panic!("a disk")
-    };
-    assert_eq!(disk.root, Path::new("/etc/portreeve/files"));
-    let [listener] = config.listeners.as_slice() else {
-        panic!("one listener")
-    };
-    assert!(matches!(listener.protocol, Protocol::Sftp(_)));
-}
-
-#[test]
 fn one_name_in_two_steps_is_a_twin_where_both_can_be_reached() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("p.toml");
@@ -347,6 +361,30 @@ fn one_name_in_two_steps_is_a_twin_where_both_can_be_reached() {
             "{shown}"
         );
     }
+}
+
+#[test]
+fn paths_start_where_the_file_is() {
+    let text =
+        format!("{HEAD}[server]\ndata_dir = \"data\"\n[tls]\ncertificate = \"c.pem\"\nkey = \"/k.pem\"\n");
+    let config = check_text(&text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml")).unwrap();
+    assert_eq!(config.server.data_dir, Path::new("/etc/portreeve/data"));
+    let tls = config.tls.unwrap();
+    assert_eq!(
+        (tls.certificate, tls.key),
+        ("/etc/portreeve/c.pem".into(), "/k.pem".into())
+    );
+    let [storage] = config.storages.as_slice() else {
+        panic!("one storage")
+    };
+    let StorageKind::Disk(disk) = &storage.kind else {
+        panic!("a disk")
+    };
+    assert_eq!(disk.root, Path::new("/etc/portreeve/files"));
+    let [listener] = config.listeners.as_slice() else {
+        panic!("one listener")
+    };
+    assert!(matches!(listener.protocol, Protocol::Sftp(_)));
 }
 
 #[test]

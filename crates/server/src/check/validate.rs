@@ -252,6 +252,7 @@ fn tag_word<'a>(branch: &'a Json, tag: &str) -> Option<&'a str> {
 fn choose_by_tag(tag: &str, branches: &[&Json], node: &Node, what: &str, problems: &mut Vec<Problem>) {
     let words: Vec<&str> = branches
         .iter()
+        .filter(|branch| branch.get("x-unbuilt").is_none())
         .filter_map(|branch| tag_word(branch, tag))
         .collect();
     if !matches!(node.value, Value::Table(_)) {

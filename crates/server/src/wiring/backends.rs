@@ -1,10 +1,14 @@
-//! Storages, opened once and kept while their options stay the same.
+//! Storages, opened once and kept while their options stay the same, in the layers that each needs.
+//!
+//! A disk can do all that the contract has, and itself refuses hard links where they are not wanted: it
+//! passes the whole conformance suite bare. A capability check around it would refuse nothing, and cost
+//! an allocation for each piece that is written.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use portreeve_disk::Disk;
 use portreeve_mailbox::Mailbox;
-use portreeve_vfs::{Checked, FileSystem};
+use portreeve_vfs::{Checked, FileSystem, Patience, PatienceLimits};
 
 use super::fingerprint;
 use crate::options::{Storage, StorageKind};
@@ -80,7 +84,7 @@ fn open_one(storage: &Storage, data_dir: &Path) -> Result<(Arc<dyn FileSystem>, 
     match &storage.kind {
         StorageKind::Disk(options) => {
             let disk = Disk::open(options).map_err(|error| error.to_string())?;
-            Ok((Arc::new(disk.clone()), Some(disk)))
+            Ok((patient(Arc::new(disk.clone()), disk.may_hang()), Some(disk)))
         }
         StorageKind::Maildir(options) => {
             let mut options = options.clone();
@@ -91,5 +95,52 @@ fn open_one(storage: &Storage, data_dir: &Path) -> Result<(Arc<dyn FileSystem>, 
             // A mailbox can do less than a disk: the rest is refused before it is asked.
             Ok((Arc::new(Checked::over(Arc::new(mailbox))), None))
         }
+    }
+}
+
+/// A file system that may hang is not waited for without end; one that cannot is asked directly.
+fn patient(backend: Arc<dyn FileSystem>, may_hang: bool) -> Arc<dyn FileSystem> {
+    if may_hang {
+        Arc::new(Patience::over(backend, PatienceLimits::default()))
+    } else {
+        backend
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portreeve_model::{SessionId, VPath};
+    use portreeve_vfs::{Call, Capabilities, Faulty, FsErrorKind, Memory, OpCx, Owner, Removal};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_hang_is_given_up() {
+        for may_hang in [false, true] {
+            let faulty = Arc::new(Faulty::over(Arc::new(Memory::new())));
+            let _hangs = faulty.hold(Call::Remove);
+            let backend = patient(faulty, may_hang);
+            let cx = OpCx::new(SessionId::fresh(), Owner("a".into()), Default::default());
+            let file = VPath::parse("/f").unwrap();
+            let removal = backend.remove(&cx, &file, Removal::File);
+            let end = tokio::time::timeout(Duration::from_secs(3600), removal).await;
+            let told = end.ok().map(|end| end.unwrap_err().kind());
+            assert_eq!(told, may_hang.then_some(FsErrorKind::TimedOut));
+        }
+    }
+
+    /// Why a disk goes without the capability check: there is nothing that it would refuse.
+    #[test]
+    fn a_disk_lacks_nothing_but_unwanted_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::open(&portreeve_disk::Options::new(dir.path())).unwrap();
+        assert!(!disk.may_hang(), "the tests' own file system");
+        let expected = Capabilities {
+            hard_links: false,
+            ..Capabilities::full()
+        };
+        assert_eq!(*disk.capabilities(), expected);
     }
 }

@@ -32,8 +32,10 @@ fn options_say_what_is_wrong() {
         "template",
         "message.subject",
     );
-    check(&|o| o.exclude = vec!["[".into()], "include", "exclude");
-    check(&|o| o.on_delete = OnDelete::Move, "move_to", "/Processed");
+    check(&|o| o.include = vec!["[".into()], "include", "'['");
+    check(&|o| o.exclude = vec!["[".into()], "exclude", "'['");
+    check(&|o| o.on_delete = OnDelete::Move, "on_delete", "/Processed");
+    check(&|o| o.max_entries = 0, "max_entries", "no message");
     check(&|o| o.move_to = Some("/x".into()), "move_to", "on_delete");
 }
 
