@@ -265,3 +265,6 @@ fn set(answer: &mut Json, key: &str, value: Json) {
         object.insert(key.to_owned(), value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,3 +133,52 @@ fn method(method: Arc<dyn Method>, shared: &MethodOptions) -> Kind {
         on_reject,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portreeve_auth::{BanList, Hasher};
+
+    use super::*;
+    use crate::{check, wiring};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_gets_twins_while_it_serves_is_not_taken_over() {
+        for (subpath, twins) in [("home/{user}", true), ("home", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+            write("accounts.toml", "[accounts.alice]\n");
+            write(
+                "p.toml",
+                &format!(
+                    "[[listener]]\nprotocol = \"sftp\"\naddress = \"127.0.0.1:0\"\n[[auth]]\ntype = \"local-file\"\n\
+                     path = \"accounts.toml\"\nremove_username_suffix = [\"@corp\"]\n[groups.staff]\nmounts = [{{ path \
+                     = \"/\", storage = \"files\", subpath = \"{subpath}\", verbs = \"full\" }}]\n[storage.files]\n\
+                     type = \"disk\"\nroot = \".\"\n"
+                ),
+            );
+            let config = check::check_file(&dir.path().join("p.toml")).unwrap();
+            let store = portreeve_store::Store::open("sqlite:t.db", dir.path())
+                .await
+                .unwrap();
+            let lasting = Lasting {
+                data_dir: dir.path().to_owned(),
+                accounts: Arc::new(store),
+                bans: Arc::new(BanList::new(None)),
+                hasher: Arc::new(Hasher::for_this_machine()),
+            };
+            let built = wiring::build(
+                &config,
+                &lasting,
+                &wiring::Backends::default(),
+                &Methods::default(),
+            );
+            let (_, _, methods) = built.unwrap();
+            write("accounts.toml", "[accounts.alice]\n[accounts.\"alice@corp\"]\n");
+            for file in methods.files() {
+                assert_eq!(file.reload().await.is_err(), twins, "{subpath}");
+                assert_eq!(file.accounts(), if twins { 1 } else { 2 }, "{subpath}");
+            }
+            assert_eq!(methods.trouble().len(), usize::from(twins));
+        }
+    }
+}
