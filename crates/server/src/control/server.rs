@@ -59,7 +59,7 @@ pub(crate) fn listen(
     Ok(())
 }
 
-async fn accept(listener: &UnixListener, steward: &Arc<dyn Steward>, reserve: &Reserve) {
+async fn accept(listener: &UnixListener, steward: &Arc<dyn Steward>, reserve: &Arc<Reserve>) {
     let room = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
@@ -79,12 +79,14 @@ async fn accept(listener: &UnixListener, steward: &Arc<dyn Steward>, reserve: &R
         };
         match accepted {
             Ok((stream, _)) => {
-                let steward = Arc::clone(steward);
+                let (steward, reserve) = (Arc::clone(steward), Arc::clone(reserve));
                 tokio::spawn(async move {
                     let _permit = permit;
                     if let Err(error) = converse(stream, &*steward).await {
                         tracing::debug!(%error, "control connection");
                     }
+                    // Where it was the reserve's descriptor, it is free now.
+                    reserve.refill();
                 });
             }
             Err(error) => {

@@ -59,7 +59,10 @@ fn describe() {
         "portreeve_knocks_unrecorded_total",
         "Refused connections that were not recorded one by one"
     );
-    describe_counter!("portreeve_panics_total", "Panics; each ended one connection");
+    describe_counter!(
+        "portreeve_panics_total",
+        "Panics; each failed one request or ended one connection"
+    );
     describe_counter!("portreeve_reloads_total", "Reloads, by outcome");
     describe_counter!(
         "portreeve_accept_exhausted_total",

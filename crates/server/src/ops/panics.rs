@@ -1,4 +1,4 @@
-//! A panic ends one connection: it is counted, and logged with its place.
+//! A panic fails one request or ends one connection: it is counted, and logged with its place.
 
 use std::sync::Once;
 
@@ -16,7 +16,7 @@ pub fn watch() {
                 .copied()
                 .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("a panic without a message");
-            tracing::error!(place, what, "panic: this connection ends, the server goes on");
+            tracing::error!(place, what, "panic: what it was about fails, the server goes on");
         }));
     });
 }

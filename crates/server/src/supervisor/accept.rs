@@ -32,6 +32,8 @@ pub(super) async fn accept(
 ) {
     let waiting = Arc::new(Semaphore::new(WAITING));
     loop {
+        // Before anybody else is let in: what was given back belongs to the reserve first.
+        reserve.refill();
         let next = async {
             // Nobody closes the semaphore.
             let permit = Arc::clone(&waiting).acquire_owned().await.ok();
@@ -60,9 +62,9 @@ pub(super) async fn accept(
                     tracing::error!(listener = %name, %error, "out of descriptors: new connections are closed");
                 }
                 // One waits in the backlog: take it with the spare descriptor and close it, so that the
-                // client learns of it.
+                // client learns of it. Closed while it is lent, so that the reserve gets it back.
                 reserve
-                    .lend(|| async { tokio::time::timeout(BREATHER, listener.accept()).await.ok() })
+                    .lend(|| async { drop(tokio::time::timeout(BREATHER, listener.accept()).await) })
                     .await;
                 tokio::time::sleep(BREATHER).await;
             }

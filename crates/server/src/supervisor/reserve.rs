@@ -30,16 +30,21 @@ impl Default for Reserve {
 
 impl Reserve {
     /// Runs `work` with one more descriptor free than there was. The spare is taken again afterwards,
-    /// or at the next call where there is none to take.
+    /// which succeeds only where `work` gave it back: what it answers holds it, as long as it lives. Whoever
+    /// is given such an answer calls [`Reserve::refill`] when it is gone.
     pub async fn lend<T, F: Future<Output = T>>(&self, work: impl FnOnce() -> F) -> T {
         drop(self.spare.lock().take());
         let done = work().await;
-        let mut spare_now = self.spare.lock();
-        if spare_now.is_none() {
-            *spare_now = spare();
-        }
-        drop(spare_now);
+        self.refill();
         done
+    }
+
+    /// Takes the spare again where it is missing and can be had.
+    pub fn refill(&self) {
+        let mut now = self.spare.lock();
+        if now.is_none() {
+            *now = spare();
+        }
     }
 
     /// Whether the shortage is to be told now: once every ten seconds.
@@ -65,4 +70,25 @@ pub fn is_exhausted(error: &io::Error) -> bool {
         error.raw_os_error().map(Errno::from_raw_os_error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // That descriptors run out is tests/descriptors.rs: it needs a process of its own.
+    #[test]
+    fn the_shortage_is_told_once_and_known_by_its_errors() {
+        let reserve = Reserve::default();
+        assert!(reserve.first_notice());
+        assert!(!reserve.first_notice(), "not with every connection");
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        for exhausted in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(is_exhausted(&error(exhausted)), "{exhausted}");
+        }
+        for other in [Errno::CONNABORTED, Errno::INTR, Errno::PERM] {
+            assert!(!is_exhausted(&error(other)), "{other}");
+        }
+        assert!(!is_exhausted(&io::Error::other("x")));
+    }
 }
