@@ -226,7 +226,7 @@ async fn there_and_back(session: &Session, path: &str) {
 /// A mount's rates hold for all sessions of a user together, each way for itself.
 #[tokio::test(start_paused = true)]
 async fn rates_of_a_mount_hold_in_both_directions() {
-    let rate = |bytes| Some(portreeve_model::options::SizeText(bytes));
+    let rate = |bytes| Some(SizeText(bytes));
     for (upload_rate, download_rate, seconds) in [
         (None, None, 0.0),
         (rate(1000), None, 8.0),
