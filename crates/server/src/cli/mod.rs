@@ -55,22 +55,7 @@ impl From<std::io::Error> for Failure {
 
 impl From<CheckError> for Failure {
     fn from(error: CheckError) -> Self {
-        Self::Usage(advised(&error))
-    }
-}
-
-/// The error, and where the file is looked for when it is not there.
-fn advised(error: &CheckError) -> String {
-    match error {
-        CheckError::Unreadable(path, _) => format!(
-            "the configuration {error}; say where it is with --config FILE or PORTREEVE_CONFIG{}",
-            if path.is_absolute() {
-                ""
-            } else {
-                " (relative to this directory)"
-            }
-        ),
-        CheckError::Wrong(_) => error.to_string(),
+        Self::Usage(error.to_string())
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn check(path: &Path, out: &mut Out) -> Result<(), Failure> {
             if out.json {
                 out.raw(format!("{}\n", error.json()).as_bytes())?;
             } else {
-                out.note(&format!("portreeve: {}", super::advised(&error)));
+                out.note(&format!("portreeve: {error}"));
             }
             Err(Failure::Told(2))
         }
