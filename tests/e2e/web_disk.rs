@@ -135,6 +135,39 @@ fn many_small_files_are_listed_page_by_page() {
 }
 
 #[test]
+fn many_small_files_up_and_down() {
+    let server = Portreeve::start();
+    let curl = alice(&server);
+    let (many, back) = (server.dir().join("many"), server.dir().join("back"));
+    fs::create_dir(&many).unwrap();
+    let mut files = Vec::new();
+    for n in 0..skip::slice_or_full(1_000, 10_000) {
+        let name = format!("file {n}");
+        fs::write(many.join(&name), data::bytes(n % 300, n as u64)).unwrap();
+        files.push((many.join(&name), back.join(&name), format!("/{name}")));
+    }
+    let up = files.iter().map(|(from, _, path)| (&**from, &**path));
+    curl.batch("upload-file", up).ok();
+    curl.batch("output", files.iter().map(|(_, to, path)| (&**to, &**path)))
+        .ok();
+    assert_eq!(data::tree(&back), data::tree(&many));
+    for (from, to, _) in &files {
+        assert_eq!(
+            fs::read(from).unwrap(),
+            fs::read(to).unwrap(),
+            "{}",
+            from.display()
+        );
+    }
+    let count = |story: &str| {
+        let log = server.audit();
+        log.iter().filter(|r| r.story().starts_with(story)).count()
+    };
+    assert_eq!(count("https upload ok"), files.len());
+    assert_eq!(count("https download ok"), files.len());
+}
+
+#[test]
 fn refusals_are_one_event_each_and_say_nothing() {
     let server = Portreeve::start();
     for (who, user, password) in [

@@ -1,6 +1,7 @@
 //! curl, for HTTPS and for its own SFTP.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -94,6 +95,12 @@ impl Curl {
     }
 
     fn command(&self, args: &[&str], target: &str) -> Command {
+        let mut command = self.bare(args);
+        command.arg(format!("{}{target}", self.base));
+        command
+    }
+
+    fn bare(&self, args: &[&str]) -> Command {
         let mut command = Command::new("curl");
         command.args([
             "-q",
@@ -107,11 +114,20 @@ impl Curl {
         if self.credentials != ":" {
             command.args(["-u", &self.credentials]);
         }
+        command.args(args).current_dir(&self.dir);
         command
-            .args(args)
-            .arg(format!("{}{target}", self.base))
-            .current_dir(&self.dir);
-        command
+    }
+
+    /// Many transfers by one process, `option` being `upload-file` or `output`: pairs of a local file and a path.
+    #[must_use]
+    pub fn batch<'a>(&self, option: &str, pairs: impl Iterator<Item = (&'a Path, &'a str)>) -> Done {
+        let mut config = String::new();
+        for (local, path) in pairs {
+            let url = format!("{}{}", self.base, Self::content(path));
+            let _ = writeln!(config, "{option} = {local:?}\nurl = {url:?}");
+        }
+        let mut command = self.bare(&["-f", "--fail-early", "--create-dirs", "-K", "-"]);
+        process::run(&mut command, config.as_bytes(), self.patience)
     }
 
     /// Any request.
