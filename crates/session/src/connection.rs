@@ -226,7 +226,7 @@ impl Connection {
     /// that serves now, from zero.
     fn follow_world(&mut self) {
         let world = self.gate.world();
-        let chain = world.chain(&self.origin.listener);
+        let chain = world.entrance(&self.origin.listener);
         if self
             .way
             .as_ref()

@@ -115,6 +115,10 @@ impl Deed<'_> {
                 if how == Rename::Replace && present != Present::No {
                     need(to, Verb::Overwrite)?;
                 }
+                // What may be made here must not come by a detour to where it may not be made.
+                if present != Present::Yes && plan.allows(from, Verb::Create) {
+                    need(to, Verb::Create)?;
+                }
                 gains_nothing(plan, from, to)
             }
             Self::SetAttrs(path, attrs) => {
@@ -187,6 +191,11 @@ fn gains_nothing(plan: &Plan, from: &VPath, to: &VPath) -> FsResult<()> {
     })
 }
 
+/// A verb is missing.
+pub(crate) fn lacks(verb: Verb) -> FsError {
+    refused(format!("permission denied: your account lacks '{verb}' here"))
+}
+
 /// A refusal by policy.
 pub(crate) fn refused(why: String) -> FsError {
     FsError::new(FsErrorKind::Refused).context(why)
@@ -202,8 +211,7 @@ fn need_any(plan: &Plan, path: &VPath, verbs: &[Verb]) -> FsResult<()> {
     if looks && !plan.allows(path, Verb::List) || plan.grant(path).is_none() && !plan.leads_to_mount(path) {
         return Err(FsErrorKind::NotFound.into());
     }
-    let missing = verbs.first().map_or("", |verb| verb.name());
-    Err(refused(format!(
-        "permission denied: your account lacks '{missing}' here"
-    )))
+    Err(verbs
+        .first()
+        .map_or_else(|| FsErrorKind::Refused.into(), |verb| lacks(*verb)))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portreeve_model::{VPath, Verb};
-use portreeve_vfs::{Entry, FsResult, Links, OpenWrite, Rename, WriteFile, WriteMode};
+use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, Links, OpenWrite, Rename, WriteFile, WriteMode};
 
 use crate::{
     Upload, UserFs,
@@ -13,7 +13,7 @@ use crate::{
     deed::Deed,
     digest::Digest,
     ledger::Quota,
-    upload::Parts,
+    upload::{Grown, Parts},
 };
 
 impl UserFs {
@@ -37,11 +37,11 @@ impl UserFs {
         let limits = grant.map(|(grant, _)| grant.limits).unwrap_or_default();
         let max_size = limits.max_file_size.map(|size| size.0);
         fits(how.size_hint.unwrap_or(0), max_size)?;
-        let (file, share) = match self.quota(pass, path).await? {
+        let ((file, grown), share) = match self.quota(pass, path).await? {
             None => (open(pass, path, how).await?, None),
             Some(quota) => {
-                let (file, share) = open_within(quota, pass, path, how).await?;
-                (file, Some(share))
+                let (opened, share) = open_within(quota, pass, path, how).await?;
+                (opened, Some(share))
             }
         };
         let live = pass.live();
@@ -52,6 +52,7 @@ impl UserFs {
             live: Arc::clone(live),
             path: path.clone(),
             open,
+            grown,
             rate: limits.upload_rate.map(|rate| self.bucket("up", rate.0)),
             digest: live.gate.0.audit.digest().map(Digest::new),
             began: pass.began(),
@@ -65,7 +66,7 @@ async fn open_within(
     pass: &Pass,
     path: &VPath,
     how: OpenWrite,
-) -> FsResult<(Arc<dyn WriteFile>, Arc<Share>)> {
+) -> FsResult<(Opened, Arc<Share>)> {
     let turn_keeper = quota.clone();
     let _turn = turn_keeper.turn(path).await;
     let begins_with = match how.mode {
@@ -77,7 +78,7 @@ async fn open_within(
     let size = how.size_hint.unwrap_or(0).max(begins_with);
     let share = Share::open(quota, &pass.cx().owner, path, size).await?;
     match open(pass, path, how).await {
-        Ok(file) => Ok((file, share)),
+        Ok(opened) => Ok((opened, share)),
         Err(error) => {
             share.withdraw(path).await;
             Err(error)
@@ -99,22 +100,64 @@ async fn goes_on_from(pass: &Pass, path: &VPath) -> FsResult<u64> {
         .unwrap_or(0))
 }
 
+/// The file, and what of it may not be changed.
+type Opened = (Arc<dyn WriteFile>, Option<Grown>);
+
+async fn open(pass: &Pass, path: &VPath, mut how: OpenWrite) -> FsResult<Opened> {
+    let may = |verb| pass.plan().allows(path, verb);
+    let goes_on = !matches!(how.mode, WriteMode::Replace | WriteMode::CreateNew);
+    if goes_on && how.read_back && !may(Verb::Read) {
+        // What was left unfinished may be somebody else's who goes by the same name.
+        how.read_back = pass.tree().partial(pass.cx(), path).await?.is_none();
+    }
+    if !may(Verb::Overwrite) {
+        return match visible(pass, path).await? {
+            Some(there) if goes_on => add_to(pass, path, how, &there).await,
+            _ => make(pass, path, how).await,
+        };
+    }
+    Ok((pass.tree().open_write(pass.cx(), path, how).await?, None))
+}
+
+async fn visible(pass: &Pass, path: &VPath) -> FsResult<Option<Entry>> {
+    if let Some(there) = pass.there() {
+        return Ok(Some(there.clone()));
+    }
+    match pass.tree().stat(pass.cx(), path, Links::Follow).await {
+        Ok(there) => Ok(Some(there)),
+        Err(error) if matches!(error.kind(), FsErrorKind::NotFound | FsErrorKind::NotDir) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// For whoever may add to a file but not overwrite it: it has to begin with what all others see.
+async fn add_to(pass: &Pass, path: &VPath, how: OpenWrite, there: &Entry) -> FsResult<Opened> {
+    if pass.tree().partial(pass.cx(), path).await?.is_some() {
+        let why = "an unfinished upload of yours lies under this name, and finishing it would replace the file \
+                   that has come since: upload it under another name";
+        return Err(FsError::new(FsErrorKind::Conflict).context(why));
+    }
+    let may = |verb| pass.plan().allows(path, verb);
+    let grown = Grown {
+        from: there.size.unwrap_or(0),
+        by_offset: !matches!(how.mode, WriteMode::Append { .. }),
+        may_truncate: may(Verb::Truncate),
+        may_set_attrs: may(Verb::SetAttrs),
+    };
+    Ok((pass.tree().open_write(pass.cx(), path, how).await?, Some(grown)))
+}
+
 /// Whoever may create but not change must win no race: if somebody else makes the file meanwhile, the
 /// commit refuses to replace it.
-async fn open(pass: &Pass, path: &VPath, mut how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
-    let only_creates = pass.there().is_none() && !pass.plan().allows(path, Verb::Overwrite);
-    if only_creates && how.mode == WriteMode::Replace {
+async fn make(pass: &Pass, path: &VPath, mut how: OpenWrite) -> FsResult<Opened> {
+    if how.mode == WriteMode::Replace {
         how.mode = WriteMode::CreateNew;
     }
-    let goes_on = !matches!(how.mode, WriteMode::Replace | WriteMode::CreateNew);
+    let goes_on = how.mode != WriteMode::CreateNew;
     let file = pass.tree().open_write(pass.cx(), path, how).await?;
-    if only_creates
-        && goes_on
-        && !pass.plan().allows(path, Verb::Append)
-        && let Err(error) = file.retarget(path, Rename::NoReplace).await
-    {
+    if goes_on && let Err(error) = file.retarget(path, Rename::NoReplace).await {
         file.keep().await?;
         return Err(error);
     }
-    Ok(file)
+    Ok((file, None))
 }

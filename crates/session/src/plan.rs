@@ -101,11 +101,23 @@ pub struct Grant {
     pub(crate) within: VPath,
     pub(crate) backend: Arc<dyn FileSystem>,
     pub(crate) verbs: VerbSet,
+    /// What neither the mount's verbs nor a rule can give this person more than.
+    pub(crate) ceiling: VerbSet,
     pub(crate) rules: Arc<[Rule]>,
     pub(crate) limits: MountLimits,
 }
 
 impl Grant {
+    /// Whether `verb` is allowed on `path` (as seen from the mount), and what decided, where it was not
+    /// the mount's verbs.
+    fn decide(&self, path: &VPath, verb: Verb) -> (bool, Option<String>) {
+        if !self.ceiling.has(verb) {
+            return (false, Some("this person may only read".to_owned()));
+        }
+        let (allowed, rule) = rules::decide(&self.rules, self.verbs, path, verb);
+        (allowed, rule.map(|rule| format!("the rule {rule}")))
+    }
+
     /// Where it appears.
     #[must_use]
     pub const fn mount(&self) -> &VPath {
@@ -204,23 +216,19 @@ impl Plan {
                         PlanError(format!("the mount {} of group '{group}': {why}", mount.path))
                     })?,
                 };
-                let (verbs, rules): (_, Arc<[Rule]>) = if read_only {
-                    let kept = VerbSet::read_only();
-                    (
-                        mount.verbs.minus(VerbSet::full().minus(kept)),
-                        Arc::from(Vec::new()),
-                    )
-                } else {
-                    (mount.verbs, Arc::clone(&mount.rules))
-                };
                 grants.push(Grant {
                     mount: mount.path.clone(),
                     storage: Arc::clone(&mount.storage),
                     group: group.clone(),
                     within,
                     backend: Arc::clone(&mount.backend),
-                    verbs,
-                    rules,
+                    verbs: mount.verbs,
+                    ceiling: if read_only {
+                        VerbSet::read_only()
+                    } else {
+                        VerbSet::full()
+                    },
+                    rules: Arc::clone(&mount.rules),
                     limits: mount.limits,
                 });
             }
@@ -250,7 +258,7 @@ impl Plan {
     #[must_use]
     pub fn allows(&self, path: &VPath, verb: Verb) -> bool {
         match self.grant(path) {
-            Some((grant, within)) => rules::decide(&grant.rules, grant.verbs, &within, verb).0,
+            Some((grant, within)) => grant.decide(&within, verb).0,
             None => false,
         }
     }
@@ -286,17 +294,14 @@ impl Plan {
                     because: "no mount holds this path".into(),
                 },
                 Some((grant, within)) => {
-                    let (allowed, rule) = rules::decide(&grant.rules, grant.verbs, within, verb);
+                    let (allowed, why) = grant.decide(within, verb);
                     Explained {
                         verb,
                         allowed,
                         mount: Some(grant.mount.clone()),
                         storage: Some(grant.storage.to_string()),
                         group: Some(grant.group.to_string()),
-                        because: rule.map_or_else(
-                            || format!("the verbs of the mount: {:?}", grant.verbs),
-                            |rule| format!("the rule {rule}"),
-                        ),
+                        because: why.unwrap_or_else(|| format!("the verbs of the mount: {:?}", grant.verbs)),
                     }
                 }
             })

@@ -41,24 +41,23 @@ impl Bucket {
     }
 }
 
-/// Buckets by user and direction, alive as long as somebody uses them.
+/// Buckets by user, direction and rate, alive as long as somebody uses them: one for each rate, so that
+/// mounts with different rates do not take each other's bucket away.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    buckets: Mutex<HashMap<(String, &'static str), Weak<Bucket>>>,
+    buckets: Mutex<HashMap<Key, Weak<Bucket>>>,
 }
 
+/// Who, which way, how fast.
+type Key = (String, &'static str, u64);
+
 impl Rates {
-    /// The bucket of `who` for `direction`, shared by everybody who asks for the same; another rate
-    /// makes a new one.
+    /// The bucket of `who` for `direction` at `rate`, shared by everybody who asks for the same.
     pub(crate) fn bucket(&self, who: String, direction: &'static str, rate: u64) -> Arc<Bucket> {
         let mut buckets = self.buckets.lock();
         buckets.retain(|_, bucket| bucket.strong_count() > 0);
-        let key = (who, direction);
-        if let Some(bucket) = buckets
-            .get(&key)
-            .and_then(Weak::upgrade)
-            .filter(|b| b.rate == rate.max(1))
-        {
+        let key = (who, direction, rate);
+        if let Some(bucket) = buckets.get(&key).and_then(Weak::upgrade) {
             return bucket;
         }
         let bucket = Arc::new(Bucket::new(rate));
@@ -88,7 +87,12 @@ mod tests {
             (8.9..=10.1).contains(&took),
             "10,000 bytes at 1,000 a second took {took}"
         );
-        drop((a, b));
+        let other = rates.bucket("u".into(), "up", 999);
+        assert!(
+            Arc::ptr_eq(&a, &rates.bucket("u".into(), "up", 1000)),
+            "another rate took it away"
+        );
+        drop((a, b, other));
         rates.bucket("v".into(), "up", 1);
         assert_eq!(rates.buckets.lock().len(), 1);
     }

@@ -70,13 +70,14 @@ impl Rule {
     }
 
     /// Whether a directory must not be moved from `from` to `to` for this rule's sake. It may be where
-    /// the rule says the same of everything below on both sides and does not forbid the renaming.
+    /// the rule says the same of everything below on both sides and does not forbid the renaming. A move
+    /// makes files where it leads to: what must not be created there must not be moved there.
     pub(crate) fn bars_move(&self, from: &VPath, to: &VPath) -> bool {
         let (left, entered) = (self.reach.below(from), self.reach.below(to));
         let holds_on = matches!(self.reach, Reach::Alike) || self.covers(from) && self.covers(to);
         match self.effect {
             Effect::Deny if self.verbs.has(Verb::Rename) => left || entered,
-            Effect::Deny => left && !holds_on,
+            Effect::Deny => (left || entered && self.verbs.has(Verb::Create)) && !holds_on,
             Effect::Allow => entered && !holds_on,
         }
     }
@@ -224,6 +225,7 @@ mod tests {
         for pattern in &patterns {
             let keeps = rule(pattern, Effect::Deny, &["delete"]);
             let holds = rule(pattern, Effect::Deny, &["rename"]);
+            let shuts = rule(pattern, Effect::Deny, &["create"]);
             let gives = rule(pattern, Effect::Allow, &["delete"]);
             for (from, to) in dirs.iter().flat_map(|from| dirs.iter().map(move |to| (from, to))) {
                 if to.starts_with(from.as_str()) || from.starts_with(to.as_str()) {
@@ -235,6 +237,7 @@ mod tests {
                 for (rule, harm) in [
                     (&keeps, both().any(|(at_old, at_new)| at_old && !at_new)),
                     (&holds, both().any(|(at_old, at_new)| at_old || at_new)),
+                    (&shuts, both().any(|(at_old, at_new)| at_old != at_new)),
                     (&gives, both().any(|(at_old, at_new)| at_new && !at_old)),
                 ] {
                     let bars = rule.bars_move(&old, &new);

@@ -11,11 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use portreeve_model::{Act, Transfer, VPath};
+use portreeve_model::{Act, Transfer, VPath, Verb};
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult};
 
 use crate::{
-    carried_through::carried_through, choke, digest::Digest, live::Live, pending::Open, rate::Bucket,
+    carried_through::carried_through, choke, deed::lacks, digest::Digest, live::Live, pending::Open,
+    rate::Bucket,
 };
 
 /// A file open for writing. It ends by one of [`Upload::commit`], [`Upload::keep`] and
@@ -29,6 +30,7 @@ struct Body {
     live: Arc<Live>,
     path: VPath,
     open: Open,
+    grown: Option<Grown>,
     rate: Option<Arc<Bucket>>,
     digest: Option<Digest>,
     began: Instant,
@@ -37,11 +39,43 @@ struct Body {
     ended: AtomicBool,
 }
 
+/// A visible file that is added to by somebody who may not overwrite it: what there was stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grown {
+    /// Its size when it was opened: nothing is written below, nor cut off.
+    pub(crate) from: u64,
+    /// Whether offsets count; otherwise every write goes to the end anyway.
+    pub(crate) by_offset: bool,
+    pub(crate) may_truncate: bool,
+    pub(crate) may_set_attrs: bool,
+}
+
+impl Grown {
+    fn write(self, at: u64) -> FsResult<()> {
+        if self.by_offset && at < self.from {
+            return Err(lacks(Verb::Overwrite));
+        }
+        Ok(())
+    }
+
+    fn set_attrs(self, attrs: &Attrs) -> FsResult<()> {
+        if attrs.size.is_some_and(|size| size < self.from) && !self.may_truncate {
+            return Err(lacks(Verb::Truncate));
+        }
+        let others = attrs.mode.is_some() || attrs.modified.is_some() || attrs.accessed.is_some();
+        if others && !self.may_set_attrs {
+            return Err(lacks(Verb::SetAttrs));
+        }
+        Ok(())
+    }
+}
+
 /// The parts that the choke point puts together.
 pub(crate) struct Parts {
     pub(crate) live: Arc<Live>,
     pub(crate) path: VPath,
     pub(crate) open: Open,
+    pub(crate) grown: Option<Grown>,
     pub(crate) rate: Option<Arc<Bucket>>,
     pub(crate) digest: Option<Digest>,
     pub(crate) began: Instant,
@@ -60,6 +94,7 @@ impl Upload {
             live,
             path,
             open,
+            grown,
             rate,
             digest,
             began,
@@ -68,6 +103,7 @@ impl Upload {
             live,
             path,
             open,
+            grown,
             rate,
             digest,
             began,
@@ -99,6 +135,7 @@ impl Upload {
         let len = total(&data)?;
         let end = at.checked_add(len).ok_or(FsErrorKind::OutOfRange)?;
         let this = &*self.0;
+        this.stick(this.grown.map_or(Ok(()), |grown| grown.write(at)))?;
         this.begin(end, len).await?;
         let pieces = this.digest.is_some().then(|| data.clone());
         this.stick(this.open.file.write(at, data).await)?;
@@ -131,13 +168,14 @@ impl Upload {
         self.0.open.file.read(at, len, into).await
     }
 
-    /// Sets size at once, mode and times at commit. No verb beyond that of writing is needed: it is
-    /// the person's own file, and nobody sees it yet.
+    /// Sets size at once, mode and times at commit. Where the file is the person's own, which nobody
+    /// sees yet, or may be overwritten, no further verb is needed.
     ///
     /// # Errors
-    /// What the storage says.
+    /// What the storage says; `Refused` where a visible file may only be added to.
     pub async fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {
         self.0.alive()?;
+        self.0.grown.map_or(Ok(()), |grown| grown.set_attrs(&attrs))?;
         self.0.open.set_attrs(attrs).await
     }
 

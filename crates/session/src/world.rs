@@ -2,7 +2,7 @@
 //! files. A reload builds a new one and swaps; whoever holds the old one finishes with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -19,6 +19,9 @@ pub type Changes = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct World {
     chain: Arc<Chain>,
     listeners: HashMap<Arc<str>, Arc<Chain>>,
+    known: Option<HashSet<Arc<str>>>,
+    /// Lets nobody in.
+    closed: Arc<Chain>,
     resolver: Resolver,
     groups: BTreeMap<GroupName, GroupPlan>,
     limits: LimitsOptions,
@@ -37,6 +40,8 @@ impl World {
         Self {
             chain: Arc::new(chain),
             listeners: HashMap::new(),
+            known: None,
+            closed: Arc::new(Chain::new(Vec::new())),
             resolver,
             groups,
             limits,
@@ -58,10 +63,27 @@ impl World {
         self
     }
 
-    /// The chain of a listener.
+    /// Names every listener there is: on others nobody signs in any more.
+    #[must_use]
+    pub fn with_listeners(mut self, names: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.known = Some(names.into_iter().collect());
+        self
+    }
+
+    /// The chain of a listener, whole where it has no part of its own: for what is in already.
     #[must_use]
     pub fn chain(&self, listener: &str) -> &Arc<Chain> {
         self.listeners.get(listener).unwrap_or(&self.chain)
+    }
+
+    /// The chain by which somebody may come in: an empty one, which lets nobody in, on a listener that
+    /// a reload has removed. Its part of the chain went with it, and the whole one may let in more.
+    #[must_use]
+    pub fn entrance(&self, listener: &str) -> &Arc<Chain> {
+        if self.known.as_ref().is_some_and(|known| !known.contains(listener)) {
+            return &self.closed;
+        }
+        self.chain(listener)
     }
 
     /// The resolver.

@@ -53,7 +53,8 @@ pub(crate) fn build(
     }
     let changes = chain.clone();
     let mut world = World::new(chain, resolver(config), groups, config.limits.clone())
-        .with_changes(Arc::new(move || changes.generation()));
+        .with_changes(Arc::new(move || changes.generation()))
+        .with_listeners(config.listeners.iter().map(|listener| Arc::clone(&listener.name)));
     for (name, part) in parts {
         world = world.with_listener(name, part);
     }
