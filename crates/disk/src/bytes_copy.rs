@@ -1,14 +1,14 @@
 //! Copies a file's content: by reference where the file system can, else inside the kernel, else by
 //! hand. Holes stay holes.
 
-use portreeve_vfs::{FsErrorKind, FsResult};
+use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 use rustix::{
     fd::OwnedFd,
     fs::{self, SeekFrom},
     io::{self, Errno},
 };
 
-use crate::error::OrFsError;
+use crate::{error::OrFsError, stat};
 
 /// One step inside the kernel: short enough that a cancelled session does not copy on for long.
 const STEP: u64 = 64 << 20;
@@ -36,12 +36,19 @@ pub(crate) fn by_value(from: &OwnedFd, to: &OwnedFd, len: u64, go_on: impl Fn() 
                 return Err(FsErrorKind::Cancelled.into());
             }
             match step(from, to, at, end - at)? {
-                0 => return Ok(()), // cut short meanwhile
+                0 => return Err(cut_short()),
                 copied => at += copied,
             }
         }
     }
-    Ok(())
+    // A hole at the end looks like a file that was cut off there.
+    let left = stat::of(from).or_fs()?.stx_size;
+    if left < len { Err(cut_short()) } else { Ok(()) }
+}
+
+/// Zeros in place of what is gone would pass for the file.
+fn cut_short() -> FsError {
+    FsError::new(FsErrorKind::Conflict).context("the file was cut short while it was being copied: try again")
 }
 
 fn step(from: &OwnedFd, to: &OwnedFd, at: u64, left: u64) -> FsResult<u64> {
@@ -67,4 +74,34 @@ fn by_hand(from: &OwnedFd, to: &OwnedFd, at: u64, left: u64) -> FsResult<u64> {
         rest = rest.get(wrote..).unwrap_or_default();
     }
     Ok(got as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_cut_short_meanwhile_is_no_copy() {
+        for (left, holes) in [(100, false), (0, false), (100, true)] {
+            let mut source = tempfile::tempfile().unwrap();
+            source.write_all(&vec![7; 4096]).unwrap();
+            if holes {
+                source.set_len(8192).unwrap();
+            }
+            let len = source.metadata().unwrap().len();
+            source.set_len(left).unwrap();
+            let target = File::options()
+                .read(true)
+                .write(true)
+                .open(tempfile::NamedTempFile::new().unwrap().path());
+            let copied = by_value(&source.into(), &target.unwrap().into(), len, || true);
+            assert_eq!(
+                copied.unwrap_err().kind(),
+                FsErrorKind::Conflict,
+                "{left} {holes}"
+            );
+        }
+    }
 }
