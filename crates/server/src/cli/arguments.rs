@@ -229,6 +229,13 @@ pub(crate) enum KeyVerb {
     },
 }
 
+/// An address, in words where it is none.
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(
+        |_| "it is no address; write one like 192.0.2.7 or 2001:db8::7, neither a name nor a network",
+    )
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum BanVerb {
     /// List the bans.
@@ -236,6 +243,7 @@ pub(crate) enum BanVerb {
     /// Ban an address (of IPv6, its /64).
     Add {
         /// The address.
+        #[arg(value_parser = address)]
         address: IpAddr,
         /// For how long.
         #[arg(long = "for", default_value = "1h")]
@@ -249,6 +257,7 @@ pub(crate) enum BanVerb {
     /// Lift a ban.
     Remove {
         /// The address.
+        #[arg(value_parser = address)]
         address: IpAddr,
         #[command(flatten)]
         from: From,
@@ -286,7 +295,7 @@ pub(crate) enum ExplainVerb {
         #[arg(long)]
         user: String,
         /// The address it comes from.
-        #[arg(long, default_value = "127.0.0.1")]
+        #[arg(long, default_value = "127.0.0.1", value_parser = address)]
         from: IpAddr,
         /// The listener: its name or its protocol.
         #[arg(long, default_value = "sftp")]

@@ -273,7 +273,8 @@ fn phc(text: &str) -> Result<String, String> {
 fn key(line: &str) -> Result<AccountKey, String> {
     // The method that reads the key says whether it takes a short RSA key.
     let rules = KeyRules { allow_rsa_2048: true };
-    AccountKey::parse(line.trim(), None, rules).map_err(|error| error.to_string())
+    AccountKey::parse(line.trim(), None, rules)
+        .map_err(|error| format!("'{}' is no key: {error}", line.trim()))
 }
 
 fn moment(text: &str) -> Result<SystemTime, String> {

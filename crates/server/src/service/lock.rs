@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -21,6 +21,17 @@ pub enum DataDirError {
     /// Another process has it.
     #[error("another server uses {0}; stop it, or give this one a data_dir of its own")]
     Taken(String),
+    /// Something else has its name.
+    #[error("the data directory {0} is no directory; set server.data_dir to one, or to a new name")]
+    NoDirectory(String),
+    /// Everybody could exchange host keys and accounts.
+    #[error("the data directory {path}: everybody may write to it (mode {mode:04o}); run: chmod 700 {path}")]
+    Exposed {
+        /// The directory.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It cannot be made or written.
     #[error("the data directory {path}: {error}; make it writable for this user, or set server.data_dir")]
     Io {
@@ -42,11 +53,15 @@ impl DataDir {
             path: shown.clone(),
             error,
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => DataDirError::NoDirectory(shown.clone()),
+            _ => failed(error),
+        })?;
+        let mode = fs::metadata(path).map_err(failed)?.mode() & 0o7777;
+        if mode & 0o002 != 0 {
+            return Err(DataDirError::Exposed { path: shown, mode });
+        }
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true).truncate(false).mode(0o600);
         let lock = options.open(path.join("lock")).map_err(failed)?;
@@ -80,7 +95,18 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = DataDir::take(&file.join("data")).unwrap_err();
-        assert!(error.to_string().contains("server.data_dir"), "{error}");
+        let open = parent.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        for (path, part) in [
+            (&file.join("data"), "server.data_dir"),
+            (&file, "is no directory"),
+            (&open, "(mode 0777); run: chmod 700 "),
+        ] {
+            let error = DataDir::take(path).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
+        DataDir::take(&open).unwrap();
     }
 }

@@ -1,6 +1,9 @@
 //! A certificate chain and its key, read from two PEM files and checked against each other.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -15,6 +18,14 @@ pub enum PairError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// The key is no secret.
+    #[error("the key {key}: everybody may read it (mode {mode:04o}); run: chmod 600 {key}")]
+    Exposed {
+        /// The key's file.
+        key: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// The key does not belong to the certificate, or is of a kind that TLS does not use.
     #[error("{certificate} and {key} do not belong together: {why}")]
@@ -38,6 +49,13 @@ pub(super) fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, PairE
         why,
     };
     let read = |path: &Path| std::fs::read(path).map_err(|error| wrong(path, error.to_string()));
+    let mode = |path: &Path| std::fs::metadata(path).map(|found| found.mode() & 0o7777);
+    if let Some(mode) = mode(key).ok().filter(|mode| mode & 0o004 != 0) {
+        return Err(PairError::Exposed {
+            key: key.to_owned(),
+            mode,
+        });
+    }
     let (chain_pem, key_pem) = (read(certificate)?, zeroize::Zeroizing::new(read(key)?));
     let chain = CertificateDer::pem_slice_iter(&chain_pem)
         .collect::<Result<Vec<_>, _>>()

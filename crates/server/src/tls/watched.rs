@@ -16,7 +16,7 @@ use rustls::{
 use super::pair::{self, PairError};
 
 /// What tells one version of a file from another: change time, inode and size.
-type Stamp = Option<(i64, i64, u64, u64)>;
+type Stamp = Option<(i64, i64, u64, u64, u32)>;
 
 /// What a look at the files brought.
 #[derive(Debug)]
@@ -90,7 +90,13 @@ impl ResolvesServerCert for WatchedPair {
 
 fn stamp(path: &Path) -> Stamp {
     let meta = std::fs::metadata(path).ok()?;
-    Some((meta.mtime(), meta.mtime_nsec(), meta.ino(), meta.size()))
+    Some((
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ino(),
+        meta.size(),
+        meta.mode(),
+    ))
 }
 
 #[cfg(test)]
@@ -141,6 +147,26 @@ mod tests {
         fs::remove_file(&certificate).unwrap();
         assert!(matches!(pair.refresh(), Exchange::Kept(PairError::File { .. })));
         assert_eq!(leaf(&pair), second);
+    }
+
+    #[test]
+    fn a_key_that_everybody_may_read_is_not_taken() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = self_signed(dir.path(), "a.example.com").unwrap();
+        let pair = WatchedPair::open(&certificate, &key).unwrap();
+        let (_keep, new_certificate, new_key) = other();
+        fs::copy(&new_certificate, &certificate).unwrap();
+        fs::copy(&new_key, &key).unwrap();
+        let allow = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o644);
+        let Exchange::Kept(error) = pair.refresh() else {
+            panic!("it was taken");
+        };
+        let text = error.to_string();
+        assert!(text.contains("(mode 0644); run: chmod 600 "), "{text}");
+        allow(0o640);
+        assert!(matches!(pair.refresh(), Exchange::Swapped), "its group may");
     }
 
     #[test]

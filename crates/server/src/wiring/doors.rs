@@ -130,7 +130,9 @@ impl Doors {
                 (certificate, key)
             }
         };
-        let pair = WatchedPair::open(&certificate, &key).map_err(|error| format!("[tls]: {error}"))?;
+        let pair = WatchedPair::open(&certificate, &key).map_err(|error| {
+            format!("[tls]: {error}; put that right, or leave [tls] out for a self-signed certificate")
+        })?;
         let pair = Arc::new(pair);
         let https = tls::server_config(Arc::clone(&pair), &HTTP_ALPN).map_err(|error| error.to_string())?;
         Ok(Tls {
