@@ -4,18 +4,28 @@
 //! else, whatever the credential and for live sessions too; the password is hashed before the state is
 //! looked at, so that a disabled account costs what an unknown one costs.
 
-use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
+    net::IpAddr,
+    sync::LazyLock,
+    time::SystemTime,
+};
 
 use portreeve_model::{GroupName, RoleName, UserName};
 
 use crate::{
-    Attempt, AuthorizedKey, Check, Credential, CredentialKind, EXPIRES_CLAIM, Explanation, Fault, Hasher,
-    Identity, Inquiry, Reason, Standing, StoredHash, ssh_keys,
+    Attempt, AuthorizedKey, Check, Credential, CredentialKind, EXPIRES_CLAIM, Explanation, Fault, HashError,
+    Hasher, Identity, Inquiry, Reason, Standing, StoredHash, ssh_keys,
 };
 
 /// The claim that names the key with which somebody signed in (`SHA256:…`): the session ends when the
 /// key is removed from the account or expires.
 pub const KEY_CLAIM: &str = "portreeve.key";
+
+/// The claim that tells with which of an account's passwords somebody signed in: the session ends when
+/// the password is changed or taken away. Its value means something in this process alone.
+pub const PASSWORD_CLAIM: &str = "portreeve.password";
 
 /// The claim that holds an account's address.
 pub const MAIL_CLAIM: &str = "mail";
@@ -26,11 +36,40 @@ pub(crate) struct Known {
     pub(crate) name: UserName,
     pub(crate) groups: Vec<GroupName>,
     pub(crate) roles: Vec<RoleName>,
-    pub(crate) password: Option<StoredHash>,
+    pub(crate) password: Option<Password>,
     pub(crate) keys: Vec<AuthorizedKey>,
     pub(crate) disabled: bool,
     pub(crate) expires: Option<SystemTime>,
     pub(crate) mail: Option<String>,
+}
+
+/// A stored password, and what tells it from the one before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Password {
+    hash: StoredHash,
+    mark: String,
+}
+
+/// One key a process: marks say nothing outside of it, and outlive every reload.
+static MARKS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Password {
+    /// Reads a PHC string.
+    pub(crate) fn parse(phc: &str) -> Result<Self, HashError> {
+        Ok(Self {
+            hash: StoredHash::parse(phc)?,
+            mark: format!("{:016x}", MARKS.hash_one(phc)),
+        })
+    }
+}
+
+/// What somebody signed in with.
+#[derive(Clone, Copy)]
+enum With<'a> {
+    Password(&'a Password),
+    Key(&'a AuthorizedKey),
+    /// Nobody did: for `explain`.
+    Nothing,
 }
 
 /// What came of a credential.
@@ -57,13 +96,25 @@ impl Known {
         }
     }
 
-    /// Who it is, signed in with that key or with the password.
-    fn identity(&self, key: Option<&AuthorizedKey>) -> Identity {
+    fn identity(&self, with: With<'_>) -> Identity {
         let mut claims = BTreeMap::new();
         claims.extend(self.mail.clone().map(|mail| (MAIL_CLAIM.to_owned(), mail)));
-        claims.extend(key.map(|key| (KEY_CLAIM.to_owned(), key.fingerprint())));
-        let ends = [self.expires, key.and_then(AuthorizedKey::expires)];
-        let end = ends.into_iter().flatten().min().and_then(stamp);
+        let mut key_expires = None;
+        match with {
+            With::Key(key) => {
+                claims.insert(KEY_CLAIM.to_owned(), key.fingerprint());
+                key_expires = key.expires();
+            }
+            With::Password(password) => {
+                claims.insert(PASSWORD_CLAIM.to_owned(), password.mark.clone());
+            }
+            With::Nothing => {}
+        }
+        let end = [self.expires, key_expires]
+            .into_iter()
+            .flatten()
+            .min()
+            .and_then(stamp);
         claims.extend(end.map(|end| (EXPIRES_CLAIM.to_owned(), end)));
         Identity {
             user: self.name.clone(),
@@ -93,12 +144,12 @@ pub(crate) fn knows_key(known: Option<&Known>, attempt: &Attempt) -> bool {
 
 /// Looks at a credential; `known` is none for an unknown name.
 pub(crate) async fn prove(known: Option<&Known>, attempt: &Attempt, hasher: &Hasher) -> Proof {
-    let (outdated, key) = match &attempt.credential {
+    let (outdated, with) = match &attempt.credential {
         Credential::Password(password) => {
             let stored = known.and_then(|known| known.password.as_ref());
-            match hasher.check(stored, password).await {
+            match hasher.check(stored.map(|stored| &stored.hash), password).await {
                 Err(fault) => return Proof::Fault(fault),
-                Ok(Check::Right { outdated }) => (outdated, None),
+                Ok(Check::Right { outdated }) => (outdated, stored.map_or(With::Nothing, With::Password)),
                 Ok(Check::Wrong) => {
                     return known.map_or(Proof::NotMine, |known| {
                         let why = if known.password.is_some() {
@@ -122,7 +173,7 @@ pub(crate) async fn prove(known: Option<&Known>, attempt: &Attempt, hasher: &Has
             if let Err(reason) = ours.usable(attempt.origin.peer.ip(), attempt.at) {
                 return Proof::Wrong(reason);
             }
-            (false, Some(ours))
+            (false, With::Key(ours))
         }
         Credential::Reply { .. } | Credential::Nothing => {
             return Proof::Wrong(Reason("only passwords and keys are taken".into()));
@@ -134,7 +185,7 @@ pub(crate) async fn prove(known: Option<&Known>, attempt: &Attempt, hasher: &Has
     match known.state(attempt.at) {
         Err(reason) => Proof::Wrong(reason),
         Ok(()) => Proof::Right {
-            identity: known.identity(key),
+            identity: known.identity(with),
             outdated,
         },
     }
@@ -148,16 +199,11 @@ pub(crate) fn standing(known: Option<&Known>, who: &Identity, now: SystemTime) -
     if let Err(reason) = known.state(now) {
         return Standing::Gone(reason);
     }
-    let mut key = None;
-    if let Some(used) = who.claims.get(KEY_CLAIM) {
-        key = known.keys.iter().find(|key| key.fingerprint() == *used);
-        match key.map(|key| key.fresh(now)) {
-            None => return Standing::Gone(Reason(format!("the key {used} was removed from the account"))),
-            Some(Err(reason)) => return Standing::Gone(reason),
-            Some(Ok(())) => {}
-        }
-    }
-    let identity = known.identity(key);
+    let with = match known.still_has(who, now) {
+        Ok(with) => with,
+        Err(reason) => return Standing::Gone(reason),
+    };
+    let identity = known.identity(with);
     if identity == *who {
         Standing::Valid
     } else {
@@ -182,7 +228,7 @@ pub(crate) fn explanation(known: Option<&Known>, inquiry: &Inquiry<'_>) -> Expla
         |expires| format!("active until {expires}"),
     );
     Explanation::Known {
-        identity: known.identity(None),
+        identity: known.identity(With::Nothing),
         // As in `prove`: the account's state comes after the credential, but no credential helps it.
         barred: known.state(inquiry.at).and(usable).err(),
         state,
@@ -190,6 +236,21 @@ pub(crate) fn explanation(known: Option<&Known>, inquiry: &Inquiry<'_>) -> Expla
 }
 
 impl Known {
+    /// What `who` signed in with, if it would still do.
+    fn still_has(&self, who: &Identity, now: SystemTime) -> Result<With<'_>, Reason> {
+        if let Some(used) = who.claims.get(KEY_CLAIM) {
+            let key = self.keys.iter().find(|key| key.fingerprint() == *used);
+            let key = key.ok_or_else(|| Reason(format!("the key {used} was removed from the account")))?;
+            return key.fresh(now).map(|()| With::Key(key));
+        }
+        let Some(used) = who.claims.get(PASSWORD_CLAIM) else {
+            return Ok(With::Nothing);
+        };
+        let password = self.password.as_ref().filter(|password| password.mark == *used);
+        let changed = || Reason(format!("the password of '{}' was changed", self.name));
+        password.map(With::Password).ok_or_else(changed)
+    }
+
     /// Whether one of the keys may be used.
     fn usable_key(&self, from: IpAddr, at: SystemTime) -> Result<(), Reason> {
         let mut reasons = Vec::new();

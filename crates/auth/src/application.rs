@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::{
     Account, AccountChange, Accounts, Attempt, Audience, AuthorizedKey, Clock, Credential, CredentialKind,
     Explanation, Fault, Hasher, Identity, Inquiry, KeyAnswer, KeyRules, MachineClock, Membership, Method,
-    Standing, StoredHash, Verdict,
-    account::{self, Known, Proof},
+    Standing, Verdict,
+    account::{self, Known, Password, Proof},
 };
 
 /// Sign-ins closer together than this are noted as one: a client that signs in for each request must
@@ -78,7 +78,7 @@ impl Application {
                 account.name
             ))
         };
-        let password = account.password.as_deref().map(StoredHash::parse).transpose();
+        let password = account.password.as_deref().map(Password::parse).transpose();
         let (groups, roles) = match &account.member_of {
             Membership::Groups(groups) => (groups.clone(), Vec::new()),
             Membership::Roles(roles) => (Vec::new(), roles.clone()),
@@ -123,18 +123,25 @@ impl Application {
         Ok(Some((account, known)))
     }
 
-    async fn accepted(&self, account: &Account, attempt: &Attempt, outdated: bool) {
+    /// What follows a sign-in; answers the identity as it is to be remembered.
+    async fn accepted(
+        &self,
+        account: &Account,
+        mut who: Identity,
+        attempt: &Attempt,
+        outdated: bool,
+    ) -> Identity {
         if let (true, Some(from), Credential::Password(password)) =
             (outdated, &account.password, &attempt.credential)
         {
-            self.rehash(attempt, from, password).await;
+            who = self.rehash(who, attempt, from, password).await;
         }
         let fresh = account
             .last_login
             .and_then(|then| attempt.at.duration_since(then).ok())
             .is_some_and(|ago| ago < NOTE_EVERY);
         if fresh {
-            return;
+            return who;
         }
         let noted = self
             .accounts
@@ -143,11 +150,14 @@ impl Application {
         if let Err(why) = noted {
             tracing::warn!(account = %account.name, "the sign-in was not noted: {why}");
         }
+        who
     }
 
-    async fn rehash(&self, attempt: &Attempt, from: &str, password: &Secret) {
+    /// Makes the hash stronger. The session is bound to the password as it is stored then, whoever of
+    /// several made it so; that it is the same password is checked, since it may have been changed.
+    async fn rehash(&self, who: Identity, attempt: &Attempt, from: &str, password: &Secret) -> Identity {
         let Ok(to) = self.hasher.hash(password).await else {
-            return;
+            return who;
         };
         let from = from.to_owned();
         let change = AccountChange::Rehash { from, to };
@@ -158,6 +168,13 @@ impl Application {
         {
             Ok(()) => tracing::info!(account = %attempt.user, "the password's hash was made stronger"),
             Err(why) => tracing::warn!(account = %attempt.user, "the password's hash stays weak: {why}"),
+        }
+        let Ok(Some((_, now))) = self.look_up(attempt.audience, &attempt.user).await else {
+            return who;
+        };
+        match account::prove(Some(&now), attempt, &self.hasher).await {
+            Proof::Right { identity, .. } => identity,
+            _ => who,
         }
     }
 }
@@ -193,8 +210,7 @@ impl Method for Application {
         let known = found.as_ref().map(|(_, known)| known);
         match (account::prove(known, attempt, &self.hasher).await, &found) {
             (Proof::Right { identity, outdated }, Some((account, _))) => {
-                self.accepted(account, attempt, outdated).await;
-                Verdict::Accept(identity)
+                Verdict::Accept(self.accepted(account, identity, attempt, outdated).await)
             }
             (Proof::Right { .. } | Proof::NotMine, _) => Verdict::NotMine,
             (Proof::Wrong(reason), _) => Verdict::Reject(reason),

@@ -34,7 +34,7 @@ mod principal;
 mod resolver;
 mod ssh_keys;
 
-pub use account::{KEY_CLAIM, MAIL_CLAIM};
+pub use account::{KEY_CLAIM, MAIL_CLAIM, PASSWORD_CLAIM};
 pub use accounts::{Account, AccountChange, AccountKey, Accounts, AccountsError, Membership};
 pub use anonymous::{ANONYMOUS_MAIL_CLAIM, Anonymous, AnonymousOptions};
 pub use application::{Application, ApplicationOptions};

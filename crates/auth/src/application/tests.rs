@@ -9,7 +9,7 @@ use portreeve_model::RoleName;
 
 use super::*;
 use crate::{
-    AccountKey, AccountsError, Check, HashCost, KEY_CLAIM,
+    AccountKey, AccountsError, Check, HashCost, KEY_CLAIM, PASSWORD_CLAIM, StoredHash,
     conformance::{Person, Subject},
     fakes::{KEY, OTHER_KEY, attempt, group, key, moment, name, origin, password, secret},
 };
@@ -295,7 +295,9 @@ async fn a_weak_hash_is_made_stronger_by_its_own_password_only() {
     };
     assert!(bench.accepted("alice", password("wrong")).await.is_none());
     assert_eq!(stored(), weak);
-    assert!(bench.accepted("alice", password("right")).await.is_some());
+    let who = bench.accepted("alice", password("right")).await.unwrap();
+    let standing = bench.method.still_valid(&who, Audience::Transfer).await;
+    assert_eq!(standing, Standing::Valid, "a stronger hash is no other password");
     let strong = StoredHash::parse(&stored()).unwrap();
     assert_ne!(stored(), weak);
     assert_eq!(
@@ -427,4 +429,101 @@ async fn the_generation_is_the_stores() {
     let before = bench.method.generation();
     assert!(bench.accepted("alice", password("right")).await.is_some());
     assert_eq!(bench.method.generation(), before, "a sign-in is no change");
+}
+
+#[tokio::test]
+async fn another_password_ends_what_the_old_one_opened() {
+    let bench = Bench::new();
+    let keys = vec![AccountKey::parse(KEY, None, KeyRules::default()).unwrap()];
+    bench.put("alice", staff(), |a| a.keys = keys.clone()).await;
+    let by_password = bench.accepted("alice", password("right")).await.unwrap();
+    let by_key = bench
+        .accepted("alice", Credential::PublicKey(key(KEY)))
+        .await
+        .unwrap();
+    assert!(!by_key.claims.contains_key(PASSWORD_CLAIM));
+    let stored = bench.store.accounts.lock()[&(false, name("alice"))]
+        .password
+        .clone()
+        .unwrap();
+    let mark = &by_password.claims[PASSWORD_CLAIM];
+    assert!(mark.len() == 16 && !stored.contains(mark.as_str()), "{mark}");
+    let standing = async |who: &Identity| bench.method.still_valid(who, Audience::Transfer).await;
+    // Another change leaves both; a rebuilt method (a reload) knows the mark.
+    bench
+        .store
+        .accounts
+        .lock()
+        .get_mut(&(false, name("alice")))
+        .unwrap()
+        .last_login = None;
+    let options = ApplicationOptions::default();
+    let rebuilt = Application::new(&options, Arc::clone(&bench.store) as _, Arc::clone(&bench.hasher));
+    assert_eq!(
+        rebuilt.still_valid(&by_password, Audience::Transfer).await,
+        Standing::Valid
+    );
+    for change in [Some("other"), Some("right"), None] {
+        let phc = match change {
+            Some(text) => Some(bench.hasher.hash(&secret(text)).await.unwrap()),
+            None => None,
+        };
+        bench
+            .put("alice", staff(), |a| {
+                a.keys = keys.clone();
+                a.password = phc;
+            })
+            .await;
+        let gone = standing(&by_password).await;
+        assert!(
+            matches!(&gone, Standing::Gone(why) if why.0.contains("password of 'alice' was changed")),
+            "{gone:?}"
+        );
+        assert_eq!(standing(&by_key).await, Standing::Valid, "{change:?}");
+    }
+}
+
+/// Two sign-ins with one weak hash make it stronger at the same time: both sessions stand.
+#[tokio::test]
+async fn a_race_to_strengthen_a_hash_ends_nobody() {
+    let bench = Bench::new();
+    let weaker = Hasher::new(
+        HashCost {
+            memory_kib: 32,
+            ..CHEAP
+        },
+        1,
+        4,
+    )
+    .unwrap();
+    let weak = weaker.hash(&secret("right")).await.unwrap();
+    bench
+        .put("alice", staff(), |a| a.password = Some(weak.clone()))
+        .await;
+    let (one, two) = tokio::join!(
+        bench.accepted("alice", password("right")),
+        bench.accepted("alice", password("right"))
+    );
+    for who in [one.unwrap(), two.unwrap()] {
+        assert_eq!(
+            bench.method.still_valid(&who, Audience::Transfer).await,
+            Standing::Valid
+        );
+    }
+    // Where the password is changed in the middle, nobody inherits the new one.
+    let stale = {
+        bench
+            .put("alice", staff(), |a| a.password = Some(weak.clone()))
+            .await;
+        let account = bench.store.accounts.lock()[&(false, name("alice"))].clone();
+        let attempt = attempt("alice", password("right"));
+        let Verdict::Accept(who) = bench.method.verify(&attempt).await else {
+            panic!("it is right")
+        };
+        let other = bench.hasher.hash(&secret("other")).await.unwrap();
+        bench.put("alice", staff(), |a| a.password = Some(other)).await;
+        bench.method.accepted(&account, who, &attempt, true).await
+    };
+    let standing = bench.method.still_valid(&stale, Audience::Transfer).await;
+    assert!(matches!(standing, Standing::Gone(_)), "{standing:?}");
 }

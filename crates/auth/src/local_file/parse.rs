@@ -11,7 +11,11 @@ use toml::{
 };
 
 use super::problem::{Collector, FileProblems};
-use crate::{AuthorizedKey, KeyRules, StoredHash, account::Known, resolver::folder};
+use crate::{
+    AuthorizedKey, KeyRules,
+    account::{Known, Password},
+    resolver::folder,
+};
 
 const FIELDS: [&str; 6] = ["password", "groups", "ssh_keys", "disabled", "expires", "mail"];
 
@@ -137,12 +141,12 @@ impl Reader<'_> {
         }
     }
 
-    fn password(&mut self, value: &Value<'_>) -> Option<StoredHash> {
+    fn password(&mut self, value: &Value<'_>) -> Option<Password> {
         let Some(text) = value.get_ref().as_str() else {
             self.wrong_type(value, "password", "a hash made by `portreeve hash-password`");
             return None;
         };
-        match StoredHash::parse(text) {
+        match Password::parse(text) {
             Ok(hash) => Some(hash),
             Err(why) => {
                 self.problems.add(&value.span(), why.to_string(), None);

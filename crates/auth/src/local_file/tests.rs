@@ -440,3 +440,37 @@ async fn sessions_end_by_the_clock_that_is_given() {
         "{standing:?}"
     );
 }
+
+#[tokio::test]
+async fn another_password_in_the_file_ends_what_the_old_one_opened() {
+    let bench = Bench::new();
+    let put = |phc: &str| {
+        bench.put(&format!(
+            "[accounts.alice]\npassword = \"{phc}\"\nssh_keys = [\"{KEY}\"]\n"
+        ));
+    };
+    let phc = bench.phc("right").await;
+    put(&phc);
+    let file = bench.try_open().unwrap();
+    let by_password = accepted(&file, "alice", password("right")).await.unwrap();
+    let by_key = accepted(&file, "alice", Credential::PublicKey(key(KEY)))
+        .await
+        .unwrap();
+    put(&phc);
+    file.reload().await.unwrap();
+    assert_eq!(
+        file.still_valid(&by_password, Audience::Transfer).await,
+        Standing::Valid
+    );
+    put(&bench.phc("other").await);
+    file.reload().await.unwrap();
+    let gone = file.still_valid(&by_password, Audience::Transfer).await;
+    assert!(
+        matches!(&gone, Standing::Gone(why) if why.0.contains("was changed")),
+        "{gone:?}"
+    );
+    assert_eq!(
+        file.still_valid(&by_key, Audience::Transfer).await,
+        Standing::Valid
+    );
+}
