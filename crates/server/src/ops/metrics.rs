@@ -52,6 +52,10 @@ fn describe() {
     );
     describe_counter!("portreeve_events_total", "Audit events, by act");
     describe_counter!(
+        "portreeve_events_damped_total",
+        "Acts that changed nothing and were counted instead of recorded one by one"
+    );
+    describe_counter!(
         "portreeve_audit_lost_total",
         "Audit records that could not be written"
     );

@@ -7,6 +7,8 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 use super::*;
 use crate::{check, control, supervisor::State};
 
+mod unavailable;
+
 const CONFIG: &str = r#"
 [server]
 data_dir = "data"

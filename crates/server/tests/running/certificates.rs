@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -39,10 +40,12 @@ fn pair() -> [Vec<u8>; 2] {
     [fs::read(certificate).unwrap(), fs::read(key).unwrap()]
 }
 
-/// As people and their tools do it: beside, then renamed.
+/// As people and their tools do it: beside, for the server alone to read, then renamed.
 fn place(dir: &Path, name: &str, content: &[u8]) {
-    fs::write(dir.join("staged"), content).unwrap();
-    fs::rename(dir.join("staged"), dir.join(name)).unwrap();
+    let staged = dir.join("staged");
+    fs::write(&staged, content).unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&staged, dir.join(name)).unwrap();
 }
 
 #[test]
