@@ -134,7 +134,9 @@ pub(super) fn login(answer: &Json) -> String {
 /// `explain access`.
 pub(super) fn access(answer: &Json) -> String {
     let mut out = String::new();
-    for key in ["user", "chain", "sign_in", "method", "groups", "path", "mount", "storage", "group"] {
+    for key in [
+        "user", "chain", "sign_in", "method", "groups", "path", "mount", "storage", "group",
+    ] {
         let _ = writeln!(out, "{key:8} {}", word(&answer[key]));
     }
     out.push('\n');
