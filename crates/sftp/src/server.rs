@@ -18,6 +18,7 @@ mod flow;
 mod handles;
 mod host_keys;
 mod pool;
+mod queue;
 mod requests;
 mod socket;
 

@@ -22,6 +22,7 @@ use super::{
     engine::Env,
     flow::Traffic,
     handles::Places,
+    queue::Queue,
 };
 
 /// Channels open at once.
@@ -71,7 +72,9 @@ pub(crate) struct Client {
     slots: HashMap<ChannelId, Slot>,
     opened: usize,
     open: Open,
-    places: Places,
+    /// Of the user who signed in.
+    places: Option<Places>,
+    queue: Arc<Queue>,
     draining: tokio_util::sync::CancellationToken,
 }
 
@@ -84,6 +87,7 @@ impl Client {
         open: Open,
     ) -> Self {
         let draining = connection.draining().clone();
+        let queue = Queue::new(&door.budget);
         Self {
             entrance: Entrance::new(connection, door.options.min_rsa_bits),
             door,
@@ -93,7 +97,8 @@ impl Client {
             slots: HashMap::new(),
             opened: 0,
             open,
-            places: Places::default(),
+            places: None,
+            queue,
             draining,
         }
     }
@@ -245,11 +250,16 @@ impl Handler for Client {
             return session.channel_failure(id);
         }
         session.channel_success(id)?;
+        let places = self
+            .places
+            .get_or_insert_with(|| self.door.users.places(&person.user()))
+            .clone();
         let env = Arc::new(Env {
             session: person.clone(),
             options: Arc::clone(&self.door.options),
             pool: Arc::clone(&self.door.pool),
-            places: self.places.clone(),
+            places,
+            queue: Arc::clone(&self.queue),
             draining: self.draining.clone(),
         });
         let sftp = Arc::new(SftpChannel::start(id, env, &self.traffic, session.handle()));

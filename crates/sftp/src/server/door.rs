@@ -18,8 +18,10 @@ use super::{
     algorithms,
     client::{Client, News, Open},
     flow::Traffic,
+    handles::Users,
     host_keys::HostKeys,
     pool::Pool,
+    queue::Budget,
     socket::Socket,
 };
 use crate::SftpOptions;
@@ -46,6 +48,8 @@ pub struct SftpDoor {
     config: Arc<Config>,
     pub(crate) options: Arc<SftpOptions>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) users: Users,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl SftpDoor {
@@ -75,6 +79,8 @@ impl SftpDoor {
             config: Arc::new(config),
             options: Arc::new(options.clone()),
             pool: Arc::new(Pool::default()),
+            users: Users::default(),
+            budget: Arc::default(),
         })
     }
 }

@@ -31,6 +31,7 @@ use super::{
     flow::{Detour, Flow, Outgoing, Room},
     handles::{Handles, Open, Places},
     pool::Pool,
+    queue::{self, Queue},
 };
 use crate::{
     SftpOptions,
@@ -39,12 +40,6 @@ use crate::{
 
 /// Most requests that run at once in one channel.
 const MAX_RUNNING: usize = 256;
-
-/// Bytes waiting in the queue above which the socket is not read while the backend works.
-const SOFT: usize = 4 * 1024 * 1024;
-
-/// Bytes waiting in the queue above which the channel is closed: about 500,000 requests.
-const HARD: usize = 32 * 1024 * 1024;
 
 /// Small replies are sent together up to about this size.
 const BATCH: usize = 32 * 1024;
@@ -55,6 +50,7 @@ pub(crate) struct Env {
     pub(crate) options: Arc<SftpOptions>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) places: Places,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) draining: tokio_util::sync::CancellationToken,
 }
 
@@ -156,6 +152,8 @@ pub(crate) struct Engine {
     writers: Vec<u64>,
     /// Bytes of WRITEs that the backend has not taken.
     pub(crate) unwritten: usize,
+    /// What this channel has queued, as its connection's [`Queue`] knows it.
+    counted: usize,
     pub(crate) phase: Phase,
     driver: Waker,
     /// The callback that waits until less is queued.
@@ -180,6 +178,7 @@ impl Engine {
             detours: Arc::default(),
             writers: Vec::new(),
             unwritten: 0,
+            counted: 0,
             phase: Phase::Open,
             driver: Waker::noop().clone(),
             reader: None,
@@ -192,18 +191,23 @@ impl Engine {
             return;
         }
         self.inbox.push(data);
-        if self.queued() > HARD {
+        if !self.count() {
             self.phase = Phase::Broken("too many requests at once".to_owned());
         }
     }
 
-    fn queued(&self) -> usize {
-        self.inbox.len() + self.unwritten
+    /// Tells the connection how much is queued here; false where that is too much.
+    fn count(&mut self) -> bool {
+        let now = self.inbox.len() + self.unwritten;
+        let before = std::mem::replace(&mut self.counted, now);
+        self.env.queue.change(before, now)
     }
 
     /// Whether the reader should let the backend catch up. Never while only the client could help.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.queued() > SOFT && !self.running.is_empty() && matches!(self.phase, Phase::Open | Phase::Ending)
+        !self.running.is_empty()
+            && matches!(self.phase, Phase::Open | Phase::Ending)
+            && self.env.queue.len() > queue::FREE
     }
 
     /// Lets the driver look again.
@@ -230,6 +234,7 @@ impl Engine {
     pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
         self.inbox.clear();
+        self.count();
         self.head = None;
         self.handles.clear();
         self.sends.clear();
@@ -305,6 +310,8 @@ impl Engine {
             }
         }
         self.send_batch();
+        // Less than when it came: nothing to be refused.
+        self.count();
         if !self.is_overfull()
             && let Some(reader) = self.reader.take()
         {
@@ -436,5 +443,11 @@ impl Engine {
     fn send(&mut self, bytes: Vec<u8>, room: Room) {
         let outgoing = Outgoing::new(bytes, room, Arc::clone(&self.env.pool));
         self.sends.push_back(Bytes::from_owner(outgoing));
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.env.queue.change(self.counted, 0);
     }
 }

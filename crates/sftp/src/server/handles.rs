@@ -1,18 +1,19 @@
 //! Open handles of one channel: a map from random numbers, bounded for all channels of a connection
-//! together.
+//! together, and for all connections of a user.
 //!
 //! Dropping a handle for writing keeps what was written as a partial (V5): only CLOSE commits.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
-use portreeve_model::VPath;
+use parking_lot::Mutex;
+use portreeve_model::{UserName, VPath};
 use portreeve_session::{Download, FsError, Listing, Upload};
 
 use super::{claims::Ticket, flow::Room};
@@ -20,27 +21,70 @@ use super::{claims::Ticket, flow::Room};
 /// Most handles open at once in one connection: what `limits@openssh.com` tells.
 pub(crate) const MAX_HANDLES: usize = 256;
 
-/// How many of a connection's handles are open or being opened.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Places(Arc<AtomicUsize>);
+/// Most handles that one user has open at a listener, all connections together: each may be a descriptor.
+pub(crate) const MAX_OF_USER: usize = 1024;
+
+/// The users of a listener who have channels, with how many handles they have open.
+#[derive(Debug, Default)]
+pub(crate) struct Users(Mutex<HashMap<UserName, Weak<AtomicUsize>>>);
+
+impl Users {
+    /// The places of a new connection of `user`.
+    pub(crate) fn places(&self, user: &UserName) -> Places {
+        let mut users = self.0.lock();
+        users.retain(|_, count| count.strong_count() > 0);
+        let known = users.get(user).and_then(Weak::upgrade);
+        let count = known.unwrap_or_default();
+        users.insert(user.clone(), Arc::downgrade(&count));
+        Places {
+            connection: Arc::default(),
+            user: count,
+        }
+    }
+}
+
+/// How many handles of a connection, and of its user, are open or being opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    connection: Arc<AtomicUsize>,
+    user: Arc<AtomicUsize>,
+}
+
+/// Why there is no place.
+const CONNECTION_FULL: &str = "too many open handles: 256 are possible";
+const USER_FULL: &str = "too many open handles of this user: 1024 are possible";
 
 impl Places {
-    fn take(&self) -> Option<Place> {
-        let free = |taken: usize| (taken < MAX_HANDLES).then_some(taken + 1);
-        self.0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)
-            .ok()?;
-        Some(Place(self.clone()))
+    fn take(&self) -> Result<Place, &'static str> {
+        let one = Counted::take(&self.connection, MAX_HANDLES).ok_or(CONNECTION_FULL)?;
+        let other = Counted::take(&self.user, MAX_OF_USER).ok_or(USER_FULL)?;
+        Ok(Place(one, other))
     }
 }
 
 /// The right to one handle. Dropping it gives it back.
 #[derive(Debug)]
-struct Place(Places);
+struct Place(
+    #[expect(dead_code, reason = "held for its drop")] Counted,
+    #[expect(dead_code, reason = "held for its drop")] Counted,
+);
 
-impl Drop for Place {
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn take(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let free = |taken: usize| (taken < most).then_some(taken + 1);
+        count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, free)
+            .ok()?;
+        Some(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -118,12 +162,14 @@ impl Handles {
         }
     }
 
-    /// Whether another may be opened; if so, its place is kept until [`Handles::settle`].
-    pub(crate) fn promise(&mut self) -> bool {
-        let place = self.places.take();
-        let free = place.is_some();
-        self.promised.extend(place);
-        free
+    /// Keeps a place for another until [`Handles::settle`].
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn promise(&mut self) -> Result<(), &'static str> {
+        let place = self.places.take()?;
+        self.promised.push(place);
+        Ok(())
     }
 
     /// Fills a kept place, or gives it up. None where the system has no random numbers.

@@ -317,6 +317,11 @@ impl Sftp {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// As [`Sftp::raw`], by who may be sent away meanwhile.
+    pub(crate) async fn push(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
     /// Sends without waiting; answers the id.
     pub(crate) async fn send(&mut self, kind: u8, body: &[u8]) -> u32 {
         self.next += 1;

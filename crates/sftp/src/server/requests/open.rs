@@ -49,10 +49,10 @@ impl Engine {
                 "the server is shutting down; connect again",
             ));
         }
-        if !self.handles.promise() {
-            return Some(refuse(Status::Failure, "too many open handles: 256 are possible"));
-        }
-        None
+        self.handles
+            .promise()
+            .err()
+            .map(|full| refuse(Status::Failure, full))
     }
 
     pub(super) fn close_claim(&self, handle: Handle) -> Result<Claim, Refusal> {
