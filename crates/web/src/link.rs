@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     quiet_since: AtomicU64,
     running: AtomicUsize,
     served: AtomicUsize,
+    /// Somebody who is signed in has asked for something.
+    known: AtomicBool,
     turns: Mutex<Vec<Weak<Turn>>>,
     grace: Duration,
     patience: Duration,
@@ -65,6 +67,7 @@ impl Link {
             quiet_since: AtomicU64::new(0),
             running: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
+            known: AtomicBool::new(false),
             turns: Mutex::new(Vec::new()),
             grace: connection.login_grace(),
             patience: connection.idle(),
@@ -87,10 +90,20 @@ impl Link {
         turn
     }
 
-    /// What is to become of it now.
+    /// Whoever is signed in has asked for something: the connection may stay.
+    pub(crate) fn is_somebodys(&self) {
+        self.known.store(true, Ordering::Release);
+    }
+
+    /// What is to become of it now. A stranger's ends after `login_grace`, as at every door, whatever is
+    /// asked for on it meanwhile; what runs then gets as long again.
     pub(crate) fn fate(&self) -> Fate {
         let now = self.age_ms();
         let quiet = |since: u64| Duration::from_millis(now.saturating_sub(since));
+        let strange = !self.known.load(Ordering::Acquire);
+        if strange && quiet(0) > self.grace * 2 {
+            return Fate::Cut;
+        }
         if self.running.load(Ordering::Acquire) > 0 {
             let stuck = self.turns.lock().iter().filter_map(Weak::upgrade).any(|turn| {
                 turn.sending.load(Ordering::Acquire) > 0
@@ -104,6 +117,9 @@ impl Link {
             } else {
                 Fate::Stay
             };
+        }
+        if strange && quiet(0) > self.grace {
+            return Fate::Leave;
         }
         let quiet = quiet(self.quiet_since.load(Ordering::Acquire));
         if quiet > KEEP_ALIVE + self.patience {

@@ -50,6 +50,7 @@ impl FromRequestParts<Arc<Shared>> for SignedIn {
             let session = by_password(door, &link, &basic)
                 .await
                 .map_err(|refusal| refusal.into_problem(parts))?;
+            link.is_somebodys();
             return Ok(Self {
                 session,
                 browser: None,
@@ -68,6 +69,7 @@ impl FromRequestParts<Arc<Shared>> for SignedIn {
             )));
         }
         browser.session.touch();
+        link(parts)?.is_somebodys();
         Ok(Self {
             session: browser.session.clone(),
             browser: Some(browser),

@@ -47,12 +47,17 @@ pub(crate) async fn head(who: SignedIn, request: Request) -> Result<Response<Bod
     if !entry.is_file() {
         return Err(FsErrorKind::IsDir.into_problem());
     }
-    let mut answer = match etag::for_reading(request.headers(), &entry) {
+    of_content(request.headers(), &path, &entry)
+}
+
+/// What a HEAD of a file's content is answered with. Nothing is opened: nobody downloads.
+pub(crate) fn of_content(asked: &HeaderMap, path: &VPath, entry: &Entry) -> Result<Response<Body>, Problem> {
+    let mut answer = match etag::for_reading(asked, entry) {
         Condition::Fails => return Err(Problem::precondition()),
         Condition::NotModified => StatusCode::NOT_MODIFIED.into_response(),
         Condition::Holds => Response::new(Body::empty()),
     };
-    describe(answer.headers_mut(), &path, &entry);
+    describe(answer.headers_mut(), path, entry);
     if answer.status() == StatusCode::OK
         && let Some(size) = entry.size
     {

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{Response, StatusCode, header, request::Parts},
+    http::{Method, Response, StatusCode, header, request::Parts},
     response::{IntoResponse, Redirect},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -74,6 +74,9 @@ async fn answer(door: &Shared, who: SignedIn, head: &Parts) -> Result<Response<B
     let raw = head.uri.path().strip_prefix("/files").unwrap_or("/");
     let path = location::decode(raw).map_err(|error| Problem::bad_request(error.to_string()))?;
     let entry = who.session.fs().stat(&path, Links::Follow).await?;
+    if !entry.is_dir() && head.method == Method::HEAD {
+        return api::stat::of_content(&head.headers, &path, &entry);
+    }
     if !entry.is_dir() {
         return api::read::send(door, who.session, &path, &head.headers).await;
     }

@@ -194,3 +194,36 @@ async fn a_killed_session_breaks_its_download() {
     let _ = stream.read_to_end(&mut got).await;
     assert!(got.len() < 2_500_000, "{}", got.len());
 }
+
+/// Whoever does not sign in leaves after `login_grace`, however often the form is fetched; who is signed in
+/// stays.
+#[tokio::test]
+async fn strangers_do_not_keep_a_connection() {
+    let limits = LimitsOptions {
+        login_grace: DurationText(Duration::from_millis(200)),
+        ..Rig::limits()
+    };
+    let storage: Arc<dyn FileSystem> = Arc::new(sample(1));
+    let rig = Rig::limited(&storage, &WebOptions::default(), MountLimits::default(), limits);
+    let mut alices = rig.connect().await;
+    let get = |target: &str, auth: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{auth}\r\n");
+    let by_alice = get("/api/v1/me", &format!("Authorization: {ALICE}\r\n"));
+    let mut buffer = [0; 4096];
+    alices.write_all(by_alice.as_bytes()).await.unwrap();
+    let read = alices.read(&mut buffer).await.unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
+
+    let mut stranger = rig.connect().await;
+    loop {
+        if stranger.write_all(get("/signin", "").as_bytes()).await.is_err() {
+            break;
+        }
+        if matches!(stranger.read(&mut buffer).await, Ok(0) | Err(_)) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    alices.write_all(by_alice.as_bytes()).await.unwrap();
+    let read = alices.read(&mut buffer).await.unwrap();
+    assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
+}

@@ -345,3 +345,21 @@ async fn slow_readers_hold_little() {
     }
     panic!("{} buffers were not given back", rig.door.shared.pool.out());
 }
+
+/// A HEAD is no download: nothing is opened, and nothing that was not asked for is missing in the log.
+#[tokio::test]
+async fn head_of_a_page_opens_nothing() {
+    let storage = Arc::new(Faulty::over(Arc::new(sample(1))));
+    let rig = Rig::shared(Arc::clone(&storage));
+    storage.set(portreeve_vfs::Fault {
+        call: Some(portreeve_vfs::Call::OpenRead),
+        nth: 1,
+        times: 1,
+        error: portreeve_session::FsErrorKind::Backend.into(),
+    });
+    let answer = rig
+        .send(request("HEAD", "/files/a.bin", &[("authorization", ALICE)], ""))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.headers.contains_key("content-length") && answer.headers.contains_key("etag"));
+}
