@@ -87,7 +87,7 @@ async fn a_storage_that_panics_fails_one_request() {
     }));
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("audit.jsonl");
-    let options = serde_json::json!({ "sinks": [{ "type": "file", "path": log, "rotate_at": "1 GiB" }] });
+    let options = serde_json::json!({ "sinks": [{ "type": "file", "path": log, "rotate_at": "100 MiB" }] });
     let options: AuditOptions = serde_json::from_value(options).unwrap();
     let memory = Arc::new(Memory::new());
     let slow = Slow::over(&memory);
