@@ -1,11 +1,13 @@
 //! What all connections of one listener share: sign-ins, buffers, hosts, routes.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Once},
     time::{Duration, Instant},
 };
 
 use axum::Router;
+use portreeve_model::UserName;
 use portreeve_session::Session;
 
 use crate::{
@@ -57,6 +59,8 @@ impl Shared {
 /// A browser that signed in.
 pub(crate) struct Browser {
     pub(crate) session: Session,
+    /// The name that was given, and from where.
+    pub(crate) from: (UserName, IpAddr),
     /// What a request that changes something has to show beside the cookie.
     pub(crate) token: String,
 }

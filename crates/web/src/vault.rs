@@ -72,6 +72,15 @@ impl<T: Clone> Vault<T> {
         self.kept.lock().remove(key).map(|entry| entry.value)
     }
 
+    /// Takes out the one used least of those that are `alike`, where there are more than `most`.
+    pub(crate) fn evict(&self, most: usize, alike: impl Fn(&T) -> bool) -> Option<T> {
+        let mut kept = self.kept.lock();
+        let alike: Vec<_> = kept.iter().filter(|(_, entry)| alike(&entry.value)).collect();
+        let least = alike.iter().min_by_key(|(_, entry)| entry.used);
+        let key = least.filter(|_| alike.len() > most).map(|(key, _)| **key)?;
+        kept.remove(&key).map(|entry| entry.value)
+    }
+
     /// Takes out everything whose time is up, and everything that is `over`.
     pub(crate) fn sweep(&self, now: Instant, over: impl Fn(&T) -> bool) -> Vec<T> {
         let mut kept = self.kept.lock();

@@ -3,7 +3,7 @@
 //! Invariants: the words on failure are the same whatever failed; a sign-in always makes a new
 //! cookie, and ends the session of the old one; the way on never leaves the site.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use askama::Template;
 use axum::{
@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Redirect},
 };
 use percent_encoding::percent_decode_str;
+use portreeve_model::UserName;
 
 use super::page;
 use crate::{
@@ -24,6 +25,10 @@ use crate::{
     problem::Problem,
     signed_in::{self, Refusal},
 };
+
+/// Browsers that one name may have signed in from one source; the least used makes room. Else who
+/// signs in again and again would use up `limits.sessions_per_user` for all doors.
+const MOST_BROWSERS: usize = 20;
 
 /// Longest form.
 const MAX_FORM: usize = 16 << 10;
@@ -70,7 +75,11 @@ pub(crate) async fn submit(
         return show(StatusCode::UNAUTHORIZED, &next, user, Some(WRONG));
     };
     let mut connection = link.connection.lock().await;
-    let answer = signed_in::ask(&link, &mut connection, &basic).await;
+    let mut answer = signed_in::ask(&link, &mut connection, &basic).await;
+    let from = (basic.user.clone(), link.origin.source());
+    if matches!(answer, Err(Refusal::Full(_))) && make_room(&door, 0, &from) {
+        answer = signed_in::ask(&link, &mut connection, &basic).await;
+    }
     drop(connection);
     let session = match answer {
         Ok(session) => session,
@@ -88,11 +97,16 @@ pub(crate) async fn submit(
     let cookie = credentials::random_text().map_err(no_randomness)?;
     let token = credentials::random_text().map_err(no_randomness)?;
     session.lives_by(door.session_idle);
-    let browser = Arc::new(Browser { session, token });
+    let browser = Arc::new(Browser {
+        session,
+        from: from.clone(),
+        token,
+    });
     drop(
         door.browsers
             .put(credentials::cookie_key(&cookie), browser, Instant::now()),
     );
+    make_room(&door, MOST_BROWSERS, &from);
     let mut answer = Redirect::to(&next).into_response();
     set_cookie(
         &mut answer,
@@ -125,6 +139,12 @@ pub(crate) async fn leave(
         &format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0"),
     );
     Ok(answer)
+}
+
+/// Signs out the least used browser of the same name and source, where there are more than `most`.
+fn make_room(door: &Shared, most: usize, from: &(UserName, IpAddr)) -> bool {
+    let old = door.browsers.evict(most, |browser| browser.from == *from);
+    old.inspect(|old| old.session.end("closed")).is_some()
 }
 
 /// Ends the session of the cookie that the request showed.

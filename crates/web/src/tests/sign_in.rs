@@ -117,6 +117,29 @@ async fn a_browser_lives_by_its_own_idle_time() {
     }
 }
 
+/// Who signs in again and again shuts out neither himself nor others.
+#[tokio::test]
+async fn signing_in_again_and_again_makes_room_for_itself() {
+    for (sessions_per_user, stay) in [(100, 20), (5, 5)] {
+        let limits = LimitsOptions {
+            sessions_per_user,
+            ..Rig::limits()
+        };
+        let storage: Arc<dyn FileSystem> = Arc::new(sample(1));
+        let rig = Rig::limited(&storage, &WebOptions::default(), MountLimits::default(), limits);
+        let first = sign_in(&rig, &[]).await.cookie();
+        for n in 0..30 {
+            let answer = sign_in(&rig, &[]).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{n}");
+            let status = rig.get(ME, &[("cookie", &answer.cookie())]).await.status;
+            assert_eq!(status, StatusCode::OK, "{n}");
+        }
+        assert_eq!(rig.gate.sessions().len(), stay);
+        let status = rig.get(ME, &[("cookie", &first)]).await.status;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "the least used made room");
+    }
+}
+
 /// Nobody asks for anything any more; the session goes all the same.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_was_ended_leaves_the_register() {
