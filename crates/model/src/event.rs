@@ -151,6 +151,18 @@ pub enum Outcome {
     Failed(String),
 }
 
+impl Outcome {
+    /// The stable name of the outcome.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// One step of the chain in a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrailStep {

@@ -132,15 +132,17 @@ pub(crate) async fn visible(live: &Live, path: &VPath) -> Option<Entry> {
     live.view().tree.stat(&live.cx, path, Links::Follow).await.ok()
 }
 
-/// Writes the event of a deed.
+/// Writes the event of a deed, or counts it where it is one of too many that did nothing.
 pub(crate) fn record(live: &Live, act: Act, result: &FsResult<()>, took: Duration) -> FsResult<()> {
     let outcome = match result {
         Ok(()) => Outcome::Ok,
         Err(error) if is_refusal(error.kind()) => Outcome::Refused(error.message().to_owned()),
         Err(error) => Outcome::Failed(told(error)),
     };
-    live.gate
-        .record(&live.event(act, outcome, took))
+    if live.damps(&act, &outcome) {
+        return Ok(());
+    }
+    live.record(&live.event(act, outcome, took))
         .map_err(|fault| unrecordable().caused_by(fault))
 }
 

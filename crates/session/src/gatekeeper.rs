@@ -19,6 +19,7 @@ use crate::{
     Connection, QuotaBook, SessionInfo, World,
     admission::{Admission, Full},
     audit::{Audit, AuditFault},
+    damp::Crowds,
     knocks::Knocks,
     ledger::Ledger,
     rate::Rates,
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) registry: Registry,
     knocks: Knocks,
+    pub(crate) crowds: Crowds,
     generation: AtomicU64,
     /// By its wall clock accounts and keys of live sessions expire.
     pub(crate) clock: Arc<dyn Clock>,
@@ -83,6 +85,7 @@ impl Gatekeeper {
             rates: Rates::default(),
             registry: Registry::default(),
             knocks: Knocks::default(),
+            crowds: Crowds::default(),
             generation: AtomicU64::new(1),
             clock,
             draining: CancellationToken::new(),

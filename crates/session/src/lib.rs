@@ -18,6 +18,7 @@ mod carried_through;
 mod changes;
 mod choke;
 mod connection;
+mod damp;
 mod deed;
 mod digest;
 mod gatekeeper;

@@ -15,7 +15,7 @@ use portreeve_model::{Act, ConnectionId, Event, Origin, Outcome, SessionId, User
 use portreeve_vfs::{FsError, FsErrorKind, FsResult, Mounts, OpCx, Owner};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gatekeeper, Plan, SessionInfo, UserFs, World, admission::Permit, pending::Pending};
+use crate::{Gatekeeper, Plan, SessionInfo, UserFs, World, admission::Permit, damp::Damp, pending::Pending};
 
 /// What a session sees now: replaced as a whole when its world or its standing changes.
 pub(crate) struct View {
@@ -34,6 +34,7 @@ pub(crate) struct Live {
     pub(crate) transfers: AtomicU32,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
+    pub(crate) damp: Damp,
     connection: ConnectionId,
     origin: Origin,
     since: (SystemTime, Instant),
@@ -76,6 +77,7 @@ impl Live {
             transfers: AtomicU32::new(0),
             bytes_read: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            damp: Damp::default(),
             connection,
             origin,
             since: (SystemTime::now(), Instant::now()),
@@ -210,6 +212,11 @@ impl Live {
         Ok(())
     }
 
+    /// Where it comes from, as addresses are counted.
+    pub(crate) fn source(&self) -> std::net::IpAddr {
+        self.origin.source()
+    }
+
     /// An event of this session.
     pub(crate) fn event(&self, act: Act, outcome: Outcome, took: Duration) -> Event {
         Event {
@@ -268,7 +275,7 @@ impl Drop for Live {
         }
         let event = self.event(Act::Logout { reason }, Outcome::Ok, self.since.1.elapsed());
         // Nobody waits for an answer that a lost record could make untrue; the loss is counted.
-        let _ = self.gate.record(&event);
+        let _ = self.record(&event);
     }
 }
 

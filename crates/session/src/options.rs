@@ -88,9 +88,17 @@ pub enum SinkOptions {
         /// A file larger than this is rotated.
         #[serde(default = "rotate_at")]
         rotate_at: SizeText,
-        /// How many rotated files are kept.
+        /// How many rotated files are kept at least.
         #[serde(default = "keep")]
         keep: u32,
+        /// A rotated file that is younger (by its last record) is kept, however many there are.
+        #[serde(default = "keep_for")]
+        keep_for: DurationText,
+        /// Bytes that all files of this log may hold; room for `keep` + 2 files of `rotate_at` at least.
+        /// When they are used up, mode `required` takes no more records, and `best-effort` removes the
+        /// oldest file.
+        #[serde(default = "max_total")]
+        max_total: SizeText,
     },
     /// JSON lines on standard output.
     Stdout,
@@ -108,6 +116,14 @@ const fn rotate_at() -> SizeText {
 
 const fn keep() -> u32 {
     10
+}
+
+const fn keep_for() -> DurationText {
+    seconds(7 * 24 * 3600)
+}
+
+const fn max_total() -> SizeText {
+    SizeText(8 << 30)
 }
 
 fn dev_log() -> PathBuf {

@@ -56,6 +56,10 @@ fn describe() {
         "Acts that changed nothing and were counted instead of recorded one by one"
     );
     describe_counter!(
+        "portreeve_events_damped_total",
+        "Refusals, failures and listings beyond so many a minute, counted instead of recorded, by act"
+    );
+    describe_counter!(
         "portreeve_audit_lost_total",
         "Audit records that could not be written"
     );

@@ -7,21 +7,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use portreeve_model::{Act, Event, Outcome, TrailStep, Transfer, VPath};
 use serde_json::{Map, Value, json};
 
+use crate::damp::Unwritten;
+
 /// Free text is cut here, so that one record stays one datagram and a page of the log readable: a
 /// directory may know hundreds of groups of one person.
 const TEXT: usize = 1024;
 
-/// The event as a JSON object in one line.
-pub(super) fn line(event: &Event) -> String {
+/// The event as a JSON object in one line, with what was not written before it.
+pub(super) fn line(event: &Event, unwritten: &Unwritten) -> String {
     let mut map = Map::new();
     map.insert("at".into(), rfc3339(event.at).into());
     map.insert("act".into(), event.act.name().into());
-    let (outcome, why) = match &event.outcome {
-        Outcome::Ok => ("ok", None),
-        Outcome::Refused(why) => ("refused", Some(why)),
-        Outcome::Failed(why) => ("failed", Some(why)),
+    let why = match &event.outcome {
+        Outcome::Ok => None,
+        Outcome::Refused(why) | Outcome::Failed(why) => Some(why),
     };
-    map.insert("outcome".into(), outcome.into());
+    map.insert("outcome".into(), event.outcome.name().into());
     put(&mut map, "why", why.map(|why| cut(why).into()));
     put(&mut map, "user", event.user.as_deref().map(Value::from));
     if let Some(origin) = &event.origin {
@@ -36,6 +37,12 @@ pub(super) fn line(event: &Event) -> String {
         event.connection.map(|id| id.to_string().into()),
     );
     act(&mut map, &event.act);
+    if !unwritten.is_empty() {
+        let counts = unwritten
+            .iter()
+            .map(|((act, outcome), n)| (format!("{act} {outcome}"), Value::from(*n)));
+        map.insert("unwritten".into(), counts.collect::<Map<_, _>>().into());
+    }
     map.insert("ms".into(), (event.took.as_micros() as f64 / 1000.0).into());
     visible(Value::Object(map).to_string())
 }
@@ -183,7 +190,7 @@ mod tests {
             outcome: Outcome::Refused("no".into()),
             took: Duration::from_micros(1500),
         };
-        let line = line(&event);
+        let line = line(&event, &Unwritten::new());
         assert!(line.bytes().all(|b| b >= 0x20), "{line:?}");
         let back: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(back["act"], "remove-file");
@@ -196,7 +203,7 @@ mod tests {
     fn what_would_change_the_text_around_it_is_escaped() {
         let name = "a\u{9b}31m\u{202e}fdp\u{2028}\u{e0041}\u{7f}\u{e9}\u{1f600}";
         let path = VPath::parse(format!("/{name}").as_bytes()).unwrap();
-        let line = line(&Event {
+        let event = Event {
             at: UNIX_EPOCH,
             connection: None,
             session: None,
@@ -205,7 +212,8 @@ mod tests {
             act: Act::RemoveFile(path),
             outcome: Outcome::Ok,
             took: Duration::ZERO,
-        });
+        };
+        let line = line(&event, &Unwritten::new());
         assert!(!line.contains(is_deceptive), "{line:?}");
         assert!(
             line.contains("a\\u009b31m\\u202efdp\\u2028\\udb40\\udc41\\u007f\u{e9}\u{1f600}"),

@@ -10,6 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portreeve_model::options::SizeText;
+
+use super::rotation::{self, Retention, WhenFull};
+
 /// What `prev` says in the very first record.
 pub(super) const GENESIS: &str = "genesis";
 
@@ -18,8 +22,11 @@ pub(super) struct File {
     file: fs::File,
     len: u64,
     prev: String,
-    rotate_at: u64,
-    keep: u32,
+    terms: Retention,
+    /// Bytes of the rotated files, when they were looked at last.
+    rotated: u64,
+    /// When there was found to be no room.
+    full: Option<Instant>,
     /// When somebody last looked whether the file is still the one of that name.
     looked: Instant,
     /// A rotation that failed is not tried again before.
@@ -56,7 +63,7 @@ pub(super) fn bind(line: &[u8]) -> String {
 }
 
 impl File {
-    pub(super) fn open(path: &Path, rotate_at: u64, keep: u32) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, terms: Retention) -> io::Result<Self> {
         let mut file = fs::OpenOptions::new()
             .read(true)
             .append(true)
@@ -74,8 +81,9 @@ impl File {
             file,
             len,
             prev,
-            rotate_at,
-            keep,
+            terms,
+            rotated: rotation::total(&rotation::rotated(path)?),
+            full: None,
             looked: Instant::now(),
             rotate_after: Instant::now(),
         };
@@ -87,25 +95,25 @@ impl File {
         Ok(this)
     }
 
+    /// The file gets the number 1, a new one its name, and what is too old goes.
     fn rotate(&mut self) -> io::Result<()> {
-        let at = |n: u32| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{n}"));
-            PathBuf::from(name)
-        };
-        if self.keep == 0 {
-            fs::remove_file(&self.path)?;
-        }
-        for n in (1..self.keep).rev() {
-            match fs::rename(at(n), at(n + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+        rotation::shift(&self.path)?;
+        self.reopen()?;
+        match self.terms.prune(&self.path) {
+            Ok(left) => self.rotated = rotation::total(&left),
+            Err(error) => {
+                self.rotated = self.rotated.saturating_add(self.terms.rotate_at);
+                tracing::error!(path = %self.path.display(), %error, "old audit files cannot be removed");
             }
         }
-        if self.keep > 0 {
-            fs::rename(&self.path, at(1))?;
+        if self.rotated > self.terms.max_total / 5 * 4 {
+            tracing::warn!(
+                path = %self.path.display(),
+                max_total = %SizeText(self.terms.max_total),
+                "the audit files have used four fifths of max_total"
+            );
         }
-        self.reopen()
+        Ok(())
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -136,10 +144,11 @@ impl File {
             self.looked = Instant::now();
             if self.moved() {
                 self.reopen()?;
+                self.rotated = rotation::total(&rotation::rotated(&self.path)?);
             }
         }
         self.catch_up()?;
-        if self.len >= self.rotate_at && Instant::now() >= self.rotate_after {
+        if self.len >= self.terms.rotate_at && Instant::now() >= self.rotate_after {
             let done = if self.moved() {
                 self.reopen()
             } else {
@@ -154,9 +163,31 @@ impl File {
         Ok(())
     }
 
+    /// That one more record stays within `max_total`.
+    fn make_room(&mut self, record: u64) -> io::Result<()> {
+        let (own, max) = (self.len.saturating_add(record), self.terms.max_total);
+        if self.rotated.saturating_add(own) <= max {
+            return Ok(());
+        }
+        if self.full.is_some_and(|since| since.elapsed() < LOOK) {
+            return Err(self.terms.full());
+        }
+        // Time has passed, or somebody has moved files away.
+        let mut left = self.terms.prune(&self.path)?;
+        let has_room = |left: &[_]| rotation::total(left).saturating_add(own) <= max;
+        while self.terms.when_full == WhenFull::Remove
+            && !has_room(&left)
+            && self.terms.remove_oldest(&mut left)?
+        {}
+        self.rotated = rotation::total(&left);
+        self.full = (!has_room(&left)).then(Instant::now);
+        self.full.map_or(Ok(()), |_| Err(self.terms.full()))
+    }
+
     #[cfg(test)]
     pub(super) fn look_now(&mut self) {
         self.looked = Instant::now().checked_sub(LOOK).unwrap_or(self.looked);
+        self.full = None;
     }
 
     /// Somebody else has written: a command line beside the server. Their last line is the one before.
@@ -190,6 +221,7 @@ impl super::Sink for File {
         record.push_str(&seal);
         record.push_str("\"}\n");
         let bytes = record.as_bytes();
+        self.make_room(bytes.len() as u64)?;
         if let Err(error) = self.file.write_all(bytes) {
             // A part may have been written (disk full): take it back, so that no torn line stays.
             let _ = self.file.set_len(self.len);
@@ -203,9 +235,7 @@ impl super::Sink for File {
 
 /// The hash of the last line of the newest rotated file, where there is one.
 fn predecessor(path: &Path) -> io::Result<String> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    match fs::File::open(PathBuf::from(name)) {
+    match fs::File::open(rotation::numbered(path, 1)) {
         Ok(mut file) => {
             let len = file.metadata()?.len();
             Ok(last_line(&mut file, len)?.map_or_else(|| GENESIS.to_owned(), |(line, _)| bind(&line)))

@@ -5,6 +5,7 @@
 
 mod encode;
 mod file;
+mod rotation;
 mod stream;
 mod verify;
 
@@ -19,7 +20,8 @@ use portreeve_model::Event;
 
 pub use verify::{Finding, Verified, verify};
 
-use crate::{AuditMode, AuditOptions, SinkOptions};
+use crate::{AuditMode, AuditOptions, SinkOptions, damp::Unwritten};
+use rotation::{Retention, WhenFull};
 
 /// A place for records. One line, without its end.
 trait Sink: Send {
@@ -70,9 +72,24 @@ impl Audit {
                     path,
                     rotate_at,
                     keep,
+                    keep_for,
+                    max_total,
                 } => {
                     let path = data_dir.join(path);
-                    let sink = file::File::open(&path, rotate_at.0, *keep);
+                    let terms = Retention {
+                        rotate_at: rotate_at.0,
+                        keep: *keep,
+                        keep_for: keep_for.0,
+                        max_total: max_total.0,
+                        when_full: match options.mode {
+                            AuditMode::Required => WhenFull::Refuse,
+                            AuditMode::BestEffort => WhenFull::Remove,
+                        },
+                    };
+                    let sink = terms
+                        .check()
+                        .map_err(std::io::Error::other)
+                        .and_then(|()| file::File::open(&path, terms));
                     (
                         format!("file {}", path.display()),
                         sink.map(|s| Box::new(s) as Box<dyn Sink>),
@@ -129,8 +146,13 @@ impl Audit {
     /// # Errors
     /// In mode `required`, the fault of the first sink that failed.
     pub fn record(&self, event: &Event) -> Result<(), AuditFault> {
+        self.record_owing(event, &Unwritten::new())
+    }
+
+    /// As [`Audit::record`], telling as well what was not written before it.
+    pub(crate) fn record_owing(&self, event: &Event, unwritten: &Unwritten) -> Result<(), AuditFault> {
         metrics::counter!("portreeve_events_total", "act" => event.act.name()).increment(1);
-        let line = encode::line(event);
+        let line = encode::line(event, unwritten);
         let mut fault = None;
         let mut state = self.state.lock();
         for named in &mut state.sinks {

@@ -1,6 +1,9 @@
-use std::fs;
+use std::{fs, time::Duration};
 
-use portreeve_model::{Act, Outcome, options::SizeText};
+use portreeve_model::{
+    Act, Outcome,
+    options::{DurationText, SizeText},
+};
 
 use super::*;
 
@@ -13,7 +16,18 @@ fn start() -> Event {
         user: None,
         act: Act::Start,
         outcome: Outcome::Ok,
-        took: std::time::Duration::ZERO,
+        took: Duration::ZERO,
+    }
+}
+
+/// Kept by number alone, with room enough.
+pub(super) const fn terms(rotate_at: u64, keep: u32) -> Retention {
+    Retention {
+        rotate_at,
+        keep,
+        keep_for: Duration::ZERO,
+        max_total: 1 << 40,
+        when_full: WhenFull::Refuse,
     }
 }
 
@@ -23,6 +37,8 @@ fn to_file(path: &Path, rotate_at: u64) -> Audit {
             path: path.to_owned(),
             rotate_at: SizeText(rotate_at),
             keep: 2,
+            keep_for: DurationText(Duration::ZERO),
+            max_total: SizeText(1 << 40),
         }],
         ..AuditOptions::default()
     };
@@ -48,7 +64,7 @@ fn two_logs_of_one_file_keep_one_chain() {
 fn a_file_that_was_moved_away_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
-    let mut sink = file::File::open(&path, 1 << 20, 1).unwrap();
+    let mut sink = file::File::open(&path, terms(1 << 20, 1)).unwrap();
     sink.write("{\"n\":1}").unwrap();
     fs::rename(&path, dir.path().join("away")).unwrap();
     sink.look_now();
@@ -62,15 +78,14 @@ fn a_file_that_was_moved_away_is_made_anew() {
 #[test]
 fn a_rotation_that_fails_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("audit.jsonl");
-    let mut sink = file::File::open(&path, 10, 2).unwrap();
-    // Where the next file should go, there is a directory that is not empty.
-    fs::create_dir_all(dir.path().join("audit.jsonl.2/x")).unwrap();
-    fs::write(dir.path().join("audit.jsonl.1"), "").unwrap();
+    // With a number, the name is longer than a name can be.
+    let path = dir.path().join("a".repeat(254));
+    fs::write(&path, "a line\n").unwrap();
+    let mut sink = file::File::open(&path, terms(10, 2)).unwrap();
     for n in 0..5 {
         sink.write(&format!("{{\"n\":{n}}}")).unwrap();
     }
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 5);
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 6);
 }
 
 #[test]
@@ -103,10 +118,141 @@ fn a_broken_sink_stops_acts_in_mode_required_and_heals() {
 fn a_long_story_is_cut() {
     let mut event = start();
     event.outcome = Outcome::Refused("\u{e9}".repeat(100_000));
-    let line = encode::line(&event);
+    let line = encode::line(&event, &Unwritten::new());
     assert!(
         line.len() < 1200 && line.contains("(200000 bytes)"),
         "{}",
         line.len()
     );
+}
+
+/// The rotated files that there are, and what the file of each record says.
+fn left(path: &Path) -> Vec<u32> {
+    (1..200)
+        .filter(|n| rotation::numbered(path, *n).exists())
+        .collect()
+}
+
+fn aged(path: &Path, age: Duration) {
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - age).unwrap();
+}
+
+/// Writes until it was rotated `times` times (every record is longer than `rotate_at`).
+fn rotations(sink: &mut file::File, times: u32) {
+    for n in 0..times {
+        sink.write(&format!("{{\"n\":{n}}}")).unwrap();
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+#[test]
+fn what_is_young_stays_and_what_is_old_goes_down_to_keep() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let terms = Retention {
+        keep_for: 7 * DAY,
+        ..terms(10, 2)
+    };
+    let mut sink = file::File::open(&path, terms).unwrap();
+    rotations(&mut sink, 51);
+    assert_eq!(left(&path).len(), 50, "a flood pushes nothing out");
+    for n in 5..=50 {
+        aged(&rotation::numbered(&path, n), 8 * DAY);
+    }
+    // Somebody else's, and no rotated file.
+    fs::write(dir.path().join("audit.jsonl.07"), "").unwrap();
+    fs::write(dir.path().join("audit.jsonl.gz"), "").unwrap();
+    rotations(&mut sink, 1);
+    assert_eq!(left(&path), [1, 2, 3, 4, 5]);
+    for n in 1..=5 {
+        aged(&rotation::numbered(&path, n), 8 * DAY);
+    }
+    rotations(&mut sink, 1);
+    assert_eq!(left(&path), [1, 2]);
+    assert!(dir.path().join("audit.jsonl.07").exists() && dir.path().join("audit.jsonl.gz").exists());
+}
+
+#[test]
+fn a_full_log_takes_no_record_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let terms = Retention {
+        keep_for: 7 * DAY,
+        max_total: 1000,
+        ..terms(10, 2)
+    };
+    let mut sink = file::File::open(&path, terms).unwrap();
+    // How many records are taken until it is full.
+    let mut fill = || {
+        let refusal = (0..100)
+            .map(|n| (n, sink.write("{\"n\":1}")))
+            .find(|(_, result)| result.is_err());
+        let (taken, Err(error)) = refusal.unwrap() else {
+            panic!("it is never full")
+        };
+        assert!(error.to_string().contains("max_total"), "{error}");
+        let files = left(&path).into_iter().map(|n| rotation::numbered(&path, n));
+        let bytes: u64 = files
+            .chain([path.clone()])
+            .map(|file| fs::metadata(file).unwrap().len())
+            .sum();
+        assert!((900..=1000).contains(&bytes), "{bytes}");
+        sink.look_now();
+        taken
+    };
+    assert!(fill() > 5);
+    assert_eq!(fill(), 0);
+    // What was moved away or has become too old makes room, and only as much.
+    let of_oldest = |n: usize| rotation::numbered(&path, left(&path)[left(&path).len() - n]);
+    fs::remove_file(of_oldest(1)).unwrap();
+    fs::remove_file(of_oldest(1)).unwrap();
+    assert!((1..=2).contains(&fill()));
+    aged(&of_oldest(2), 8 * DAY);
+    assert_eq!(fill(), 0, "only the oldest makes room");
+    aged(&of_oldest(1), 8 * DAY);
+    assert!((1..=2).contains(&fill()));
+}
+
+#[test]
+fn a_full_log_stops_acts_in_mode_required_and_loses_its_oldest_in_best_effort() {
+    for (mode, is_healthy) in [(AuditMode::Required, false), (AuditMode::BestEffort, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let options = AuditOptions {
+            sinks: vec![SinkOptions::File {
+                path: path.clone(),
+                rotate_at: SizeText(300),
+                keep: 1,
+                keep_for: DurationText(7 * DAY),
+                max_total: SizeText(2000),
+            }],
+            mode,
+            ..AuditOptions::default()
+        };
+        let audit = Audit::open(&options, dir.path()).unwrap();
+        let mut files = 0;
+        let taken = (0..100).filter(|_| {
+            files = files.max(left(&path).len());
+            audit.record(&start()).is_ok()
+        });
+        assert_eq!(taken.count() == 100, is_healthy, "{mode:?}");
+        assert_eq!(audit.healthy(), is_healthy, "{mode:?}");
+        assert_eq!(audit.lost() == 0, is_healthy, "{mode:?}");
+        assert!((3..8).contains(&files), "{files}");
+    }
+}
+
+#[test]
+fn terms_that_cannot_be_kept_are_refused() {
+    for (rotate_at, keep, max_total, fits) in
+        [(100, 2, 400, true), (100, 2, 399, false), (u64::MAX, 9, 1, false)]
+    {
+        let terms = Retention {
+            max_total,
+            ..terms(rotate_at, keep)
+        };
+        assert_eq!(terms.check().is_ok(), fits, "{rotate_at} {keep} {max_total}");
+    }
 }

@@ -111,7 +111,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::audit::{Sink, file};
+    use crate::audit::{Sink, file, rotation, tests::terms};
 
     fn checked(path: &Path) -> (u64, Vec<Finding>) {
         let verified = verify(path, None).unwrap();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn write(path: &Path, lines: &[&str]) {
-        let mut sink = file::File::open(path, 1 << 20, 3).unwrap();
+        let mut sink = file::File::open(path, terms(1 << 20, 3)).unwrap();
         for line in lines {
             sink.write(line).unwrap();
         }
@@ -198,7 +198,7 @@ mod tests {
     fn rotation_keeps_the_chain() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let mut sink = file::File::open(&path, 100, 2).unwrap();
+        let mut sink = file::File::open(&path, terms(100, 2)).unwrap();
         for n in 0..20 {
             sink.write(&format!("{{\"n\":{n}}}")).unwrap();
         }
@@ -207,5 +207,38 @@ mod tests {
         let last = older.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
         assert_eq!(verify(&path, Some(last)).unwrap().findings, vec![]);
         assert!(path.with_extension("jsonl.2").exists() && !path.with_extension("jsonl.3").exists());
+    }
+
+    #[test]
+    fn files_that_are_kept_by_age_are_one_chain_from_the_first_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let terms = rotation::Retention {
+            keep_for: std::time::Duration::from_hours(1),
+            ..terms(100, 2)
+        };
+        let mut sink = file::File::open(&path, terms).unwrap();
+        for n in 0..40 {
+            if n == 20 {
+                // The machine died between two renames: a number is missing.
+                drop(sink);
+                let count = rotation::rotated(&path).unwrap().len() as u32;
+                for n in (2..=count).rev() {
+                    fs::rename(rotation::numbered(&path, n), rotation::numbered(&path, n + 1)).unwrap();
+                }
+                sink = file::File::open(&path, terms).unwrap();
+            }
+            sink.write(&format!("{{\"n\":{n}}}")).unwrap();
+        }
+        let mut last: Option<Vec<u8>> = None;
+        let mut records = 0;
+        let files = (1..=20).rev().map(|n| rotation::numbered(&path, n));
+        for file in files.chain([path.clone()]).filter(|file| file.exists()) {
+            let verified = verify(&file, last.as_deref()).unwrap();
+            assert_eq!(verified.findings, vec![], "{}", file.display());
+            records += verified.records;
+            last = verified.last;
+        }
+        assert_eq!(records, 40);
     }
 }

@@ -1,6 +1,8 @@
 //! The choke point as a door meets it: a real gatekeeper over a storage in memory, with the audit file
 //! read back. Each room attacks one promise.
 
+mod damped;
+mod detours;
 mod faults;
 mod hanging_up;
 mod limits;
@@ -155,6 +157,8 @@ impl Rig {
                 path: log.clone(),
                 rotate_at: portreeve_model::options::SizeText(1 << 30),
                 keep: 1,
+                keep_for: DurationText(Duration::ZERO),
+                max_total: portreeve_model::options::SizeText(1 << 40),
             }],
             ..AuditOptions::default()
         };
