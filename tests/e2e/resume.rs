@@ -13,7 +13,7 @@ const OLD: &[u8] = b"the old content";
 
 /// Where uploads are cut, in bytes of the connection: behind the handshake, before the end of the content.
 fn cuts() -> Vec<(u64, Cut)> {
-    let offsets = data::somewhere(skip::slice_or_full(8, 50), 200_000, SIZE);
+    let offsets = data::somewhere(skip::slice_or_full(8, 50), 1 << 20, SIZE);
     let ways = [Cut::Fin, Cut::Rst].into_iter().cycle();
     offsets.into_iter().zip(ways).collect()
 }
