@@ -118,6 +118,15 @@ impl Grant {
         (allowed, rule.map(|rule| format!("the rule {rule}")))
     }
 
+    /// The mount's verbs as its configuration would name them.
+    fn words(&self) -> String {
+        if self.verbs == VerbSet::full() {
+            return "the verbs of the mount: full".to_owned();
+        }
+        let names: Vec<_> = self.verbs.iter().map(Verb::name).collect();
+        format!("the verbs of the mount: {}", names.join(", "))
+    }
+
     /// Where it appears.
     #[must_use]
     pub const fn mount(&self) -> &VPath {
@@ -301,7 +310,7 @@ impl Plan {
                         mount: Some(grant.mount.clone()),
                         storage: Some(grant.storage.to_string()),
                         group: Some(grant.group.to_string()),
-                        because: why.unwrap_or_else(|| format!("the verbs of the mount: {:?}", grant.verbs)),
+                        because: why.unwrap_or_else(|| grant.words()),
                     }
                 }
             })
