@@ -37,7 +37,7 @@ fn wrong_arguments_are_explained() {
             "account add dora --group staff --password x",
             &["--password", "--password-stdin"],
         ),
-        ("ban add 1.2.3", &["'1.2.3'", "<ADDRESS>", "IP address"]),
+        ("ban add 1.2.3", &["'1.2.3'", "<ADDRESS>", "192.0.2.7"]),
         ("ban add 192.0.2.1 --for 5", &["--for <", "\"30s\""]),
         ("explain login", &["--user <USER>"]),
         ("explain login --user a --credential x", &["'x'", "password, key"]),
