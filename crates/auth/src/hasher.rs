@@ -1,8 +1,10 @@
 //! Password hashes: argon2id (RFC 9106) off the async threads, bounded, and at one price.
 //!
 //! Invariants: no more hashes run at once than there are permits, and no more wait than the queue holds,
-//! so that a flood of sign-ins costs bounded memory; a check costs one hash whether the name is known,
+//! and each permit has one buffer, so that a flood of sign-ins costs bounded memory; a check costs one hash whether the name is known,
 //! the password is empty, or it is too long; passwords are wiped after use.
+
+mod blocks;
 
 use std::{
     num::NonZero,
@@ -13,14 +15,12 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use password_hash::{
-    PasswordHasher,
-    phc::{Output, PasswordHash, Salt},
-};
+use password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use portreeve_model::Secret;
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
+use self::blocks::Pool;
 use crate::Fault;
 
 /// Longest password, in bytes.
@@ -163,6 +163,7 @@ pub struct Hasher {
     waiting: AtomicUsize,
     queue: usize,
     works: Arc<AtomicU64>,
+    pool: Arc<Pool>,
 }
 
 impl Hasher {
@@ -177,6 +178,7 @@ impl Hasher {
             waiting: AtomicUsize::new(0),
             queue: cores.saturating_mul(QUEUE_PER_PERMIT),
             works: Arc::new(AtomicU64::new(0)),
+            pool: Pool::keeping(cores),
         }
     }
 
@@ -185,11 +187,13 @@ impl Hasher {
     /// # Errors
     /// [`HashError::TooCostly`], [`HashError::Failed`].
     pub fn new(cost: HashCost, permits: usize, queue: usize) -> Result<Self, HashError> {
+        let permits = permits.max(1);
         Ok(Self {
             cost,
             params: cost.params()?,
-            permits: Arc::new(Semaphore::new(permits.max(1))),
+            permits: Arc::new(Semaphore::new(permits)),
             queue,
+            pool: Pool::keeping(permits),
             ..Self::for_this_machine()
         })
     }
@@ -217,11 +221,14 @@ impl Hasher {
         };
         let params = self.params.clone();
         let right = self
-            .off_thread(move || match stored {
-                Some(stored) => matches(&stored, password.expose().as_bytes()).map(|same| same && usable),
+            .off_thread(move |pool| match stored {
+                Some(stored) => {
+                    matches(pool, &stored, password.expose().as_bytes()).map(|same| same && usable)
+                }
                 None => {
                     compute(
-                        params,
+                        pool,
+                        &params,
                         b"portreeve decoy.",
                         password.expose().as_bytes(),
                         &mut [0; 32],
@@ -244,14 +251,14 @@ impl Hasher {
     pub async fn hash(&self, password: &Secret) -> Result<String, HashError> {
         check_length(password)?;
         let (cost, password) = (self.cost, password.clone());
-        self.off_thread(move || hash_with(cost, &password).map_err(|why| Fault(why.to_string())))
+        self.off_thread(move |pool| hash_with(pool, cost, &password).map_err(|why| Fault(why.to_string())))
             .await
             .map_err(|fault| HashError::Failed(fault.0))
     }
 
     async fn off_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Arc<Pool>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
@@ -261,12 +268,13 @@ impl Hasher {
                 waited.map_err(|_| Fault("the password hasher was closed".into()))?
             }
         };
-        let works = Arc::clone(&self.works);
-        // The permit travels with the work: who gives up waiting must not make room for another hash.
+        let (works, pool) = (Arc::clone(&self.works), Arc::clone(&self.pool));
+        // The permit travels with the work: who gives up waiting must not make room for another hash. It is
+        // given back after the buffer, so that the next hash finds that one.
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             works.fetch_add(1, Ordering::Relaxed);
-            work()
+            work(&pool)
         });
         done.await
             .map_err(|why| Fault(format!("the password hasher did not finish: {why}")))?
@@ -299,18 +307,25 @@ impl Drop for Place<'_> {
 /// # Errors
 /// [`HashError::Length`], [`HashError::Failed`].
 pub fn hash_password(password: &Secret) -> Result<String, HashError> {
-    hash_with(HashCost::default(), password)
+    hash_with(&Pool::keeping(0), HashCost::default(), password)
 }
 
-fn hash_with(cost: HashCost, password: &Secret) -> Result<String, HashError> {
+fn hash_with(pool: &Arc<Pool>, cost: HashCost, password: &Secret) -> Result<String, HashError> {
     check_length(password)?;
     let failed = |why: &dyn std::fmt::Display| HashError::Failed(why.to_string());
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|why| failed(&why))?;
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.params()?);
-    let hash: PasswordHash = argon
-        .hash_password_with_salt(password.expose().as_bytes(), &salt)
-        .map_err(|why| failed(&why))?;
+    let params = cost.params()?;
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    compute(pool, &params, &salt, password.expose().as_bytes(), &mut output)
+        .map_err(|fault| HashError::Failed(fault.0))?;
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).map_err(|why| failed(&why))?,
+        salt: Some(Salt::new(&salt).map_err(|why| failed(&why))?),
+        hash: Some(Output::new(&output).map_err(|why| failed(&why))?),
+    };
     Ok(hash.to_string())
 }
 
@@ -322,16 +337,24 @@ fn check_length(password: &Secret) -> Result<(), HashError> {
     }
 }
 
-fn matches(stored: &StoredHash, password: &[u8]) -> Result<bool, Fault> {
+fn matches(pool: &Arc<Pool>, stored: &StoredHash, password: &[u8]) -> Result<bool, Fault> {
     let mut output = vec![0; stored.output.len()];
-    compute(stored.params.clone(), &stored.salt, password, &mut output)?;
+    compute(pool, &stored.params, &stored.salt, password, &mut output)?;
     Ok(output.ct_eq(stored.output.as_bytes()).into())
 }
 
-fn compute(params: Params, salt: &[u8], password: &[u8], output: &mut [u8]) -> Result<(), Fault> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password, salt, output)
-        .map_err(|why| Fault(format!("a password hash cannot be computed: {why}")))
+fn compute(
+    pool: &Arc<Pool>,
+    params: &Params,
+    salt: &[u8],
+    password: &[u8],
+    output: &mut [u8],
+) -> Result<(), Fault> {
+    let failed = |why: &dyn std::fmt::Display| Fault(format!("a password hash cannot be computed: {why}"));
+    let mut memory = pool.lend(params.block_count()).map_err(|why| failed(&why))?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password, salt, output, &mut memory)
+        .map_err(|why| failed(&why))
 }
 
 #[cfg(test)]
@@ -468,6 +491,82 @@ mod tests {
         drop(first);
         assert_eq!(hasher.waiting.load(Ordering::Relaxed), 0);
         drop(held);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_hundred_hashes_use_no_more_buffers_than_permits() {
+        let hasher = Arc::new(Hasher::new(CHEAP, 3, 100).unwrap());
+        let phc = hasher.hash(&secret("right")).await.unwrap();
+        let stored = StoredHash::parse(&phc).unwrap();
+        let mut tries = tokio::task::JoinSet::new();
+        for n in 0..100 {
+            let (hasher, stored) = (Arc::clone(&hasher), (n % 2 == 0).then(|| stored.clone()));
+            tries.spawn(async move { (n, hasher.check(stored.as_ref(), &secret("right")).await) });
+        }
+        while let Some(done) = tries.join_next().await {
+            let (n, check) = done.unwrap();
+            let want = if n % 2 == 0 {
+                Check::Right { outdated: false }
+            } else {
+                Check::Wrong
+            };
+            assert_eq!(check, Ok(want), "try {n}");
+        }
+        assert_eq!(hasher.works(), 101);
+        let made = hasher.pool.made();
+        assert!((1..=3).contains(&made), "{made} buffers were made");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_hash_loses_neither_permit_nor_buffer() {
+        let hasher = Hasher::new(CHEAP, 1, 4).unwrap();
+        for _ in 0..3 {
+            let done: Result<(), Fault> = hasher
+                .off_thread(|pool| {
+                    let _memory = pool.lend(64).unwrap();
+                    panic!("in the midst of a hash");
+                })
+                .await;
+            assert!(done.unwrap_err().0.contains("did not finish"));
+            assert_eq!(hasher.permits.available_permits(), 1);
+        }
+        assert_eq!(hasher.check(None, &secret("pw")).await, Ok(Check::Wrong));
+        assert_eq!(hasher.pool.made(), 1, "the buffer came back each time");
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_in_a_hash_loses_neither_permit_nor_buffer() {
+        let hasher = Hasher::new(CHEAP, 1, 4).unwrap();
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let mut hash = Box::pin(hasher.off_thread(move |pool| {
+            let _memory = pool.lend(64).unwrap();
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(())
+        }));
+        assert!(futures_poll(&mut hash).await.is_none());
+        begins.recv().unwrap();
+        drop(hash);
+        assert_eq!(hasher.permits.available_permits(), 0, "the hash goes on");
+        go_on.send(()).unwrap();
+        assert_eq!(hasher.check(None, &secret("pw")).await, Ok(Check::Wrong));
+        assert_eq!(hasher.pool.made(), 1, "its buffer was there for the next");
+    }
+
+    #[tokio::test]
+    async fn others_verify_what_is_made_here() {
+        use argon2::PasswordVerifier;
+        let phc = Hasher::new(CHEAP, 1, 4)
+            .unwrap()
+            .hash(&secret("pw"))
+            .await
+            .unwrap();
+        assert!(
+            Argon2::default().verify_password(b"pw", phc.as_str()).is_ok(),
+            "{phc}"
+        );
+        assert!(Argon2::default().verify_password(b"Pw", phc.as_str()).is_err());
     }
 
     async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
