@@ -84,6 +84,10 @@ impl Pass {
         &self.view.plan
     }
 
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
     pub(crate) fn cx(&self) -> &OpCx {
         &self.live.cx
     }

@@ -26,6 +26,7 @@ mod knocks;
 mod ledger;
 mod listing;
 mod live;
+mod mandate;
 mod opening;
 mod options;
 mod pending;

@@ -13,6 +13,7 @@ use crate::{
     deed::Deed,
     digest::Digest,
     ledger::Quota,
+    mandate::Mandate,
     upload::{Grown, Parts},
 };
 
@@ -37,6 +38,7 @@ impl UserFs {
         let limits = grant.map(|(grant, _)| grant.limits).unwrap_or_default();
         let max_size = limits.max_file_size.map(|size| size.0);
         fits(how.size_hint.unwrap_or(0), max_size)?;
+        let mandate = Mandate::to_write(&how, pass.there().is_some(), pass.view());
         let ((file, grown), share) = match self.quota(pass, path).await? {
             None => (open(pass, path, how).await?, None),
             Some(quota) => {
@@ -53,6 +55,7 @@ impl UserFs {
             path: path.clone(),
             open,
             grown,
+            mandate,
             rate: limits.upload_rate.map(|rate| self.bucket("up", rate.0)),
             digest: live.gate.0.audit.digest().map(Digest::new),
             began: pass.began(),

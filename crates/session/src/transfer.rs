@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use portreeve_model::{Act, Transfer, VPath};
 use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, ReadFile, contained};
 
-use crate::{choke, digest::Digest, live::Live, rate::Bucket};
+use crate::{choke, digest::Digest, live::Live, mandate::Mandate, rate::Bucket};
 
 /// A file open for reading. Many reads may be in flight. When the last handle is dropped, one event
 /// is recorded.
@@ -21,6 +21,7 @@ pub struct Download {
     pub(crate) live: Arc<Live>,
     pub(crate) path: VPath,
     pub(crate) file: Arc<dyn ReadFile>,
+    pub(crate) mandate: Mandate,
     pub(crate) rate: Option<Arc<Bucket>>,
     pub(crate) digest: Option<Digest>,
     pub(crate) began: Instant,
@@ -51,11 +52,15 @@ impl Download {
     /// of the file, none beyond it.
     ///
     /// # Errors
-    /// What the storage says; `Cancelled` once the session is over.
+    /// What the storage says; `Cancelled` once the session is over; `Refused` once the plan has changed
+    /// and does not allow it any more.
     pub async fn read(&self, at: u64, len: usize, into: Vec<u8>) -> FsResult<Vec<u8>> {
         if self.live.is_over() {
             return Err(over());
         }
+        self.mandate
+            .stands(&self.live, || self.path.clone())
+            .inspect_err(|error| self.fail(error))?;
         if let Some(rate) = &self.rate {
             self.live.unless_over(rate.pass(len)).await?;
         }

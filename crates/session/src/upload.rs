@@ -15,8 +15,8 @@ use portreeve_model::{Act, Transfer, VPath, Verb};
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult};
 
 use crate::{
-    carried_through::carried_through, choke, deed::lacks, digest::Digest, live::Live, pending::Open,
-    rate::Bucket,
+    carried_through::carried_through, choke, deed::lacks, digest::Digest, live::Live, mandate::Mandate,
+    pending::Open, rate::Bucket,
 };
 
 /// A file open for writing. It ends by one of [`Upload::commit`], [`Upload::keep`] and
@@ -31,6 +31,7 @@ struct Body {
     path: VPath,
     open: Open,
     grown: Option<Grown>,
+    mandate: Mandate,
     rate: Option<Arc<Bucket>>,
     digest: Option<Digest>,
     began: Instant,
@@ -76,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) path: VPath,
     pub(crate) open: Open,
     pub(crate) grown: Option<Grown>,
+    pub(crate) mandate: Mandate,
     pub(crate) rate: Option<Arc<Bucket>>,
     pub(crate) digest: Option<Digest>,
     pub(crate) began: Instant,
@@ -95,6 +97,7 @@ impl Upload {
             path,
             open,
             grown,
+            mandate,
             rate,
             digest,
             began,
@@ -104,6 +107,7 @@ impl Upload {
             path,
             open,
             grown,
+            mandate,
             rate,
             digest,
             began,
@@ -248,6 +252,7 @@ impl Body {
         if self.live.is_over() {
             return Err(FsError::new(FsErrorKind::Cancelled).context("the session is over"));
         }
+        self.mandate.stands(&self.live, || self.path())?;
         if self.open.removed.load(Ordering::Acquire) {
             return Err(
                 FsError::new(FsErrorKind::NotFound).context("it was removed while it was being written")

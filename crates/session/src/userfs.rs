@@ -17,6 +17,7 @@ use crate::{
     digest::Digest,
     ledger::Quota,
     live::Live,
+    mandate::Mandate,
 };
 
 /// A person's files, through every layer. Cheap to clone.
@@ -106,6 +107,7 @@ impl UserFs {
                     live: Arc::clone(live),
                     path: path.clone(),
                     file,
+                    mandate: Mandate::new(vec![Verb::Read], pass.view()),
                     rate: limits.download_rate.map(|rate| self.bucket("down", rate.0)),
                     digest: live.gate.0.audit.digest().map(Digest::new),
                     began: pass.began(),
