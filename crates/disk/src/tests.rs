@@ -21,6 +21,20 @@ mod faults;
 mod large;
 mod partials;
 
+/// Notes for `tests/run` that something cannot be tried here. In CI it has to be.
+pub(crate) fn skipped(why: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "cannot run here: {why}"
+    );
+    eprintln!("skipped: {why}");
+    if let Some(path) = std::env::var_os("PORTREEVE_SKIPS")
+        && let Ok(mut list) = std::fs::File::options().append(true).create(true).open(path)
+    {
+        let _ = std::io::Write::write_all(&mut list, format!("{why}\n").as_bytes());
+    }
+}
+
 pub(crate) fn cx(owner: &str) -> OpCx {
     OpCx::new(SessionId::fresh(), Owner(owner.into()), Default::default())
 }

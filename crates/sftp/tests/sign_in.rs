@@ -330,3 +330,20 @@ async fn user_keys_are_taken_whatever_host_keys_there_are() {
         );
     }
 }
+
+/// Whoever says nothing, or does not sign in, is sent away after `login_grace` (60 s).
+#[tokio::test(start_paused = true)]
+async fn who_does_not_sign_in_is_sent_away() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    for said in [&b""[..], b"SSH-2.0-silent\r\n"] {
+        let mut stream = desk().dial().await;
+        let began = tokio::time::Instant::now();
+        stream.write_all(said).await.unwrap();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(600), async {
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+        });
+        ended.await.expect("the connection stays for ever");
+        assert!(began.elapsed().as_secs() >= 59, "too soon: {:?}", began.elapsed());
+    }
+}

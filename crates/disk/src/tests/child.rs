@@ -31,7 +31,7 @@ pub(super) fn traced(strace: &[&str], task: &str, root: &Path) -> Option<Child> 
         .args(["-qq", "-o", "/dev/null", "true"])
         .status();
     if !probe.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: strace is missing, or may not trace here");
+        super::skipped("strace is missing, or may not trace here");
         return None;
     }
     let mut command = Command::new("strace");

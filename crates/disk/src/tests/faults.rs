@@ -26,7 +26,7 @@ impl Mounted {
             &["-t", "tmpfs", "-o", "size=1m,nr_inodes=64", "tmpfs"],
             dir.path(),
         ) {
-            println!("SKIPPED: mounting is not permitted here");
+            super::skipped("mounting is not permitted here");
             return None;
         }
         Some(Self(dir))
@@ -165,7 +165,7 @@ fn closed() {
     }
     let user = rustix::process::geteuid().is_root().then_some(NOBODY);
     let Some(mut looker) = child::start("look", dir.path(), user) else {
-        println!("SKIPPED: a child cannot be started as another user");
+        super::skipped("a child cannot be started as another user");
         return;
     };
     assert_eq!(child::answer(&mut looker), "Err(Denied) Err(Denied) Err(Denied)");

@@ -254,3 +254,42 @@ async fn rates_of_a_mount_hold_in_both_directions() {
         );
     }
 }
+
+/// Every refusal is answered after the same time, a wrong password as well as one that cost no hash; who is
+/// let in does not wait.
+#[tokio::test(start_paused = true)]
+async fn refusals_are_answered_after_their_time() {
+    let rig = Rig::plain();
+    let mut limits = LimitsOptions::default();
+    limits.refusal_delay.0 = Duration::from_secs(3);
+    let before = rig.gate.world();
+    let world = World::new(
+        before
+            .chain("")
+            .subset(&["told".into(), "keeper".into()])
+            .unwrap(),
+        Resolver::new(vec![staff_rule()], Vec::new()),
+        BTreeMap::from([(GroupName::new("staff").unwrap(), GroupPlan::default())]),
+        limits,
+    );
+    rig.gate.swap(world);
+    for (word, waits) in [("wrong", true), ("open", false)] {
+        let mut connection = rig.knock().await;
+        let began = tokio::time::Instant::now();
+        let answer = try_sign_in(&mut connection, word).await;
+        assert_eq!(matches!(answer, SignIn::Welcome(_)), !waits, "{answer:?}");
+        assert_eq!(
+            began.elapsed() >= Duration::from_secs(2),
+            waits,
+            "{word}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+fn staff_rule() -> GroupRule {
+    GroupRule {
+        group: GroupName::new("staff").unwrap(),
+        external: Vec::new(),
+    }
+}
