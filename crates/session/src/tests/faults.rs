@@ -232,44 +232,54 @@ impl Home {
     }
 }
 
+/// Uploads ten bytes of `fill`, in two pieces; a failure is for the caller of the sitting to see in the log.
+async fn place(session: &Session, path: &str, fill: u8) {
+    let fs = session.fs();
+    let Ok(upload) = fs.upload(&p(path), how(WriteMode::Replace)).await else {
+        return;
+    };
+    let piece = |len: usize| vec![Bytes::from(vec![fill; len])];
+    let _ = upload.write(0, piece(6)).await;
+    let _ = upload.write(6, piece(4)).await;
+    let _ = fs.stat(&p(path), Links::Keep).await;
+    let _ = upload.commit().await;
+}
+
 /// What a person does in one sitting; what fails does not keep the rest from being tried. Answers how
 /// many records each act is to leave.
 async fn sitting(session: &Session) -> BTreeMap<String, usize> {
     let fs = session.fs();
     let _ = fs.make_dir(&p("/in"), Attrs::default()).await;
-    let opened = fs.upload(&p(PART), how(WriteMode::Replace)).await;
-    if let Ok(upload) = opened {
-        let _ = upload.write(0, zeros(6)).await;
-        let _ = upload.write(6, zeros(4)).await;
-        let _ = fs.stat(&p(PART), Links::Keep).await;
-        let _ = upload.commit().await;
-    }
+    place(session, PART, 1).await;
     let _ = fs.rename(&p(PART), &p(WHOLE), Rename::Replace).await;
+    place(session, WHOLE, 2).await;
     if let Ok(mut listing) = fs.list(&p("/in"), None).await {
         while matches!(listing.next(10).await, Ok(page) if !page.is_empty()) {}
     }
-    if let Ok(download) = fs.download(&p(WHOLE)).await {
-        let _ = download.read(0, 100, Vec::new()).await;
+    if let Ok(download) = fs.download(&p(WHOLE)).await
+        && let Ok(content) = download.read(0, 100, Vec::new()).await
+    {
+        assert!(content == [1; 10] || content == [2; 10], "{content:?} is torn");
     }
     let _ = fs.remove(&p(WHOLE), Removal::File).await;
     let _ = fs.remove(&p("/in"), Removal::Dir).await;
-    [
+    let once = [
         "download",
         "list",
         "make-dir",
-        "remove-file",
         "remove-dir",
+        "remove-file",
         "rename",
-        "upload",
-    ]
-    .map(|act| (act.to_owned(), 1))
-    .into()
+    ];
+    let mut acts = BTreeMap::from(once.map(|act| (act.to_owned(), 1)));
+    acts.insert("upload".to_owned(), 2);
+    acts
 }
 
 #[tokio::test]
 async fn whichever_call_fails_nothing_is_torn_lost_or_left_over() {
     for kind in [FsErrorKind::NoSpace, FsErrorKind::Backend, FsErrorKind::TimedOut] {
-        let mut refused = 0;
+        let (mut refused, mut overcounted) = (0, Vec::new());
         for n in 1.. {
             let when = format!("when call {n} fails: {kind:?}");
             let home = Home::new();
@@ -303,16 +313,22 @@ async fn whichever_call_fails_nothing_is_torn_lost_or_left_over() {
             for name in [PART, WHOLE] {
                 let _ = session.fs().remove(&p(name), Removal::File).await;
             }
-            assert_eq!(home.used().await, 0, "{when}");
+            let over = home.used().await;
+            assert!(over == 0 || over == 10, "{over} {when}");
+            overcounted.extend((over > 0).then_some(n));
             sitting(&session).await;
-            assert_eq!(home.used().await, 0, "afterwards, {when}");
-            drop(session);
+            assert_eq!(home.used().await, over, "afterwards, {when}");
+            let mut listing = session.fs().list(&p("/"), None).await.unwrap();
+            assert!(listing.next(10).await.unwrap().is_empty(), "left over {when}");
+            drop((listing, session));
             home.is_at_base(&format!("afterwards, {when}"));
             if !failed {
-                assert!(n > 16, "the sitting makes more than {n} calls");
+                assert!(n > 22, "the sitting makes more than {n} calls");
                 break;
             }
         }
+        // A commit that cannot see what it replaces counts both until files are counted anew: the safe side.
+        assert!(overcounted.len() <= 1, "{overcounted:?} {kind:?}");
         // Two levels, each looked for and made.
         assert_eq!(refused, 4, "{kind:?}");
     }
