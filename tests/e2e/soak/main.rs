@@ -4,6 +4,8 @@
 //! `PORTREEVE_SOAK_SECONDS` says how long the active sessions work (60 in the long run; 600 is the
 //! promise as it is written). All sessions are real ones over SSH, from one process of russh clients on
 //! the machine of the server: what they measure holds their own waiting for the processors too.
+//! Active sessions do one listing, upload and download a second each. As fast as they can, 500 of them
+//! saturate a small machine, and then everybody waits: this is no promise about that.
 
 mod client;
 mod load;
