@@ -312,6 +312,78 @@ fn a_cut_upload_shows_nothing_keeps_its_part_and_is_resumed() {
     }
 }
 
+/// What `ls` shows of a directory: names and sizes, in order.
+fn shown(who: &Sftp, dir: &str) -> Vec<(String, u64)> {
+    let text = who.batch(&format!("ls -ln {dir}")).ok().text();
+    let files = text.lines().filter(|line| line.starts_with('-'));
+    let mut shown: Vec<_> = files
+        .map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let name = words.last().unwrap().rsplit('/').next().unwrap();
+            (name.to_owned(), words[4].parse().unwrap())
+        })
+        .collect();
+    shown.sort();
+    shown
+}
+
+/// V2, `partials = "listed"`: where the mount says so, and to its owner alone.
+#[test]
+fn a_cut_upload_is_listed_to_its_owner_where_the_mount_lists_parts() {
+    // A second mount: people share it, and it lists parts.
+    let server = Portreeve::start_with(|config| {
+        config.mount = " },\n  { path = \"/both\", storage = \"files\", subpath = \"both\", verbs = \"full\", \
+                        partials = \"listed\"";
+    });
+    let source = server.dir().join("source");
+    data::file(&source, 12 << 20, 7);
+    let (alice, bob) = (Sftp::by_key(&server, "alice"), Sftp::by_key(&server, "bob"));
+    for person in [&alice, &bob] {
+        person.batch("ls /").ok();
+    }
+    let cut = |path: &str| {
+        let relay = Proxy::cutting(server.doors().sftp, 5 << 20, Cut::Rst);
+        let done = alice
+            .clone()
+            .through(relay.address().port())
+            .batch(&format!("put source {path}"));
+        assert!(!done.status.success(), "{}", done.said());
+        let mut kept = None;
+        until("the part is kept", PATIENCE, || {
+            let records = server.audit();
+            let upload = records
+                .iter()
+                .find(|r| r.text("act") == "upload" && r.text("path") == path);
+            kept = upload.and_then(|r| r.number("kept"));
+            upload.is_some()
+        });
+        kept.unwrap()
+    };
+    let whole = |name: &str, size| (name.to_owned(), size);
+    fs::write(server.config.home("both").join("old"), "the old content").unwrap();
+    cut("/both/old");
+    let kept = cut("/both/part");
+    assert!((1..12 << 20).contains(&kept), "{kept}");
+    assert_eq!(shown(&alice, "/both"), [whole("old", 15), whole("part", kept)]);
+    assert_eq!(shown(&bob, "/both"), [whole("old", 15)]);
+    for hidden in ["/part", "/shared/part"] {
+        cut(hidden);
+        assert_eq!(
+            shown(&alice, Path::new(hidden).parent().unwrap().to_str().unwrap()),
+            []
+        );
+    }
+    // The size that was shown is where it goes on.
+    alice.batch("reput source /both/part").ok();
+    data::same(&source, &server.config.home("both").join("part"));
+    for person in [&alice, &bob] {
+        assert_eq!(
+            shown(person, "/both"),
+            [whole("old", 15), whole("part", 12 << 20)]
+        );
+    }
+}
+
 /// A SIGKILLed paramiko: a client whose writes were answered and that never says CLOSE.
 #[test]
 fn a_client_that_dies_before_close_leaves_a_part_of_exactly_what_was_answered() {

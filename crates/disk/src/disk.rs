@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 use portreeve_vfs::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsResult, Links, Listing, OpCx, OpenWrite, Partial,
     ReadFile, Removal, Rename, Space, WriteFile, WriteMode,
@@ -17,6 +17,7 @@ use crate::{
     Options, Swept, Symlinks,
     draft::Live,
     hop::{Hop, blocking},
+    label,
     options::OpenError,
     pace::Pace,
     root::Root,
@@ -75,6 +76,7 @@ impl Disk {
         let found =
             stat::of(&fd).map_err(|errno| fail("look at", "see whether its file system is sound", errno))?;
         let hop = Hop::of(&fd);
+        let list_partials = label::is_supported(&fd);
         let root = Root::new(fd, options.symlinks == Symlinks::Follow);
         if options.symlinks == Symlinks::Follow && !root.follows() {
             tracing::warn!(
@@ -83,6 +85,7 @@ impl Disk {
         }
         let capabilities = Capabilities {
             hard_links: options.hard_links,
+            list_partials,
             ..Capabilities::full()
         };
         let storage = Storage {
@@ -195,6 +198,15 @@ impl FileSystem for Disk {
         self.quick(move |storage| storage.partial(&owner, &file)).await
     }
 
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        if !self.capabilities.list_partials {
+            return Ok(Vec::new());
+        }
+        let (storage, cx, dir) = (Arc::clone(&self.storage), cx.clone(), dir.clone());
+        // It reads the whole directory.
+        blocking(move || storage.partials(&cx, &dir)).await
+    }
+
     async fn make_dir(&self, _cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {
         let dir = dir.clone();
         self.quick(move |storage| storage.make_dir(&dir, attrs)).await
@@ -267,6 +279,13 @@ impl Disk {
             storage.hop = Hop::Remote;
             storage.device = (u32::MAX, u32::MAX);
         })
+    }
+
+    /// As on a file system that keeps no extended attributes.
+    pub(crate) fn as_if_without_attributes(&self) -> Self {
+        let mut disk = self.clone();
+        disk.capabilities.list_partials = false;
+        disk
     }
 
     /// As on a kernel or in a sandbox without openat2.

@@ -14,6 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use portreeve_model::Name;
 use portreeve_vfs::{FileKind, FsError, FsErrorKind, FsResult, Owner, Partial};
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -23,7 +24,7 @@ use rustix::{
 
 use crate::{
     error::OrFsError,
-    names,
+    label, names,
     root::Place,
     stat::{self, Identity},
 };
@@ -75,6 +76,8 @@ pub(crate) struct Draft {
     pub(crate) kept: u64,
     id: Identity,
     superseded: Arc<AtomicBool>,
+    /// Whether it bears a target's name (see [`label`]).
+    labelled: AtomicBool,
 }
 
 impl Draft {
@@ -104,6 +107,7 @@ impl Draft {
             if kept < open.stx_size {
                 fs::ftruncate(&file, kept).or_fs()?;
             }
+            let labelled = label::is_there(&file);
             let id = stat::identity(&open);
             let superseded = live.enter(id);
             return Ok(Self {
@@ -113,6 +117,7 @@ impl Draft {
                 kept,
                 id,
                 superseded,
+                labelled: AtomicBool::new(labelled),
             });
         }
         Self::unique(live, owner, place)
@@ -133,6 +138,7 @@ impl Draft {
             kept: 0,
             id,
             superseded,
+            labelled: AtomicBool::new(false),
         })
     }
 
@@ -154,6 +160,23 @@ impl Draft {
     /// was committed meanwhile.
     pub(crate) fn mark_complete(&self) {
         self.superseded.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.labelled.load(Ordering::Relaxed)
+    }
+
+    /// Writes the target's name on it.
+    pub(crate) fn label(&self, target: &Name) {
+        label::write(&self.file, target);
+        self.labelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the label off, before it becomes a file that everybody sees and that may be renamed.
+    pub(crate) fn unlabel(&self) {
+        if self.labelled.swap(false, Ordering::Relaxed) {
+            label::erase(&self.file);
+        }
     }
 
     /// Gives the lock back: from now on it is a partial, or nobody's.

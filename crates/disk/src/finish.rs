@@ -69,6 +69,8 @@ impl Upload {
         if !draft.is_in_place(place, &name)? {
             return Err(FsError::new(FsErrorKind::Conflict).context("the unfinished upload was removed"));
         }
+        // While it is still ours to change; a draft that is kept after all gets its label back.
+        draft.unlabel();
         let old = place.stat()?;
         let mode = match (&old, how) {
             (Some(_), Rename::NoReplace) => return Err(FsErrorKind::Exists.into()),
@@ -125,6 +127,7 @@ impl Upload {
         if size < found.stx_size {
             fs::ftruncate(&draft.file, size).or_fs()?;
         }
+        draft.label(&place.name);
         // A commit that failed may have set the client's times: a partial is as old as its last use.
         fs::futimens(&draft.file, &NOW).or_fs()?;
         if !self.has_partial_name(draft) && !self.take_partial_name(draft, &place, &name)? {
@@ -220,7 +223,7 @@ impl Upload {
             .unwrap_or_else(|| draft.name.clone())
     }
 
-    fn has_partial_name(&self, draft: &Draft) -> bool {
+    pub(crate) fn has_partial_name(&self, draft: &Draft) -> bool {
         draft.partial_name && self.state.lock().own_name.is_none()
     }
 

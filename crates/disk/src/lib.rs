@@ -18,6 +18,7 @@ mod durable;
 mod error;
 mod finish;
 mod hop;
+mod label;
 mod listing;
 mod names;
 mod options;

@@ -18,6 +18,7 @@ mod commit;
 mod confinement;
 mod conformance;
 mod faults;
+mod labels;
 mod large;
 mod partials;
 

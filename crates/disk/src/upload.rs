@@ -28,7 +28,7 @@ use crate::{
     draft::Draft,
     error::OrFsError,
     hop::{Hop, blocking},
-    read,
+    label, read,
     root::Place,
     stat::{self, SAFE_MODE},
     storage::Storage,
@@ -132,14 +132,29 @@ impl Upload {
             return self.append(data);
         }
         self.open()?;
-        write_all(self.file(), at, data)
+        let end = write_all(self.file(), at, data)?;
+        self.label(end);
+        Ok(end)
     }
 
     fn append(&self, data: &mut [Bytes]) -> FsResult<u64> {
         let _order = self.appending.lock();
         self.open()?;
         let end = stat::of(self.file()).or_fs()?.stx_size;
-        write_all(self.file(), end, data)
+        let end = write_all(self.file(), end, data)?;
+        self.label(end);
+        Ok(end)
+    }
+
+    /// What is written so far outlives a crash: its owner is to be told of it then.
+    fn label(&self, end: u64) {
+        if end >= label::WORTH_IT
+            && let Body::Draft(draft) = &self.body
+            && !draft.is_labelled()
+            && self.has_partial_name(draft)
+        {
+            draft.label(&self.state.lock().place.name);
+        }
     }
 
     fn set_attrs(&self, attrs: Attrs) -> FsResult<()> {

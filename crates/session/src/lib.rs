@@ -48,7 +48,7 @@ pub use listing::Listing;
 pub use live::Session;
 pub use options::{
     AuditMode, AuditOptions, DigestKind, Effect, GroupOptions, LimitsOptions, MountLimits, MountOptions,
-    RuleOptions, SinkOptions, VerbWords,
+    Partials, RuleOptions, SinkOptions, VerbWords,
 };
 pub use plan::{Explained, Grant, GroupPlan, MountPlan, Plan, PlanError};
 pub use portreeve_auth::{Audience, Credential, CredentialKind, Prompt, PublicKey};

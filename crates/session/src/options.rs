@@ -160,6 +160,22 @@ pub struct MountOptions {
     /// Quota and rates.
     #[serde(default)]
     pub limits: MountLimits,
+    /// What listings say of uploads that were not finished. `"hidden"`: nothing, their owner finds them by
+    /// their exact names. `"listed"`: their owner, and nobody else, is shown them as files of the size they
+    /// have so far, where no complete file has the name: for clients that look there before they go on.
+    #[serde(default)]
+    pub partials: Partials,
+}
+
+/// What listings say of uploads that were not finished.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Partials {
+    /// Nothing.
+    #[default]
+    Hidden,
+    /// Their owner sees them.
+    Listed,
 }
 
 /// `"full"`, `"read-only"`, or a list of verbs.

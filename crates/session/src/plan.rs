@@ -6,7 +6,7 @@ use portreeve_model::{GroupName, Name, PathError, UserName, VPath, Verb, VerbSet
 use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Mounts, OpCx, Subtree, contained};
 
 use crate::{
-    MountLimits, MountOptions,
+    MountLimits, MountOptions, Partials,
     rules::{self, Rule},
 };
 
@@ -20,6 +20,7 @@ pub struct MountPlan {
     verbs: VerbSet,
     rules: Arc<[Rule]>,
     limits: MountLimits,
+    partials: Partials,
 }
 
 /// The mounts of one group, in the configuration's order.
@@ -64,6 +65,14 @@ impl MountPlan {
         if !problems.is_empty() {
             return Err(problems);
         }
+        if options.partials == Partials::Listed && !backend.capabilities().list_partials {
+            tracing::warn!(
+                mount = %path,
+                storage = options.storage,
+                "partials = \"listed\" shows nothing here: this storage cannot list unfinished uploads (a disk \
+                 needs a file system with extended attributes)"
+            );
+        }
         Ok(Self {
             path,
             storage: options.storage.as_str().into(),
@@ -72,6 +81,7 @@ impl MountPlan {
             verbs,
             rules: compiled.into(),
             limits: options.limits,
+            partials: options.partials,
         })
     }
 
@@ -105,6 +115,7 @@ pub struct Grant {
     pub(crate) ceiling: VerbSet,
     pub(crate) rules: Arc<[Rule]>,
     pub(crate) limits: MountLimits,
+    pub(crate) partials: Partials,
 }
 
 impl Grant {
@@ -239,6 +250,7 @@ impl Plan {
                     },
                     rules: Arc::clone(&mount.rules),
                     limits: mount.limits,
+                    partials: mount.partials,
                 });
             }
         }
@@ -285,6 +297,12 @@ impl Plan {
     pub(crate) fn filter(&self, dir: &VPath) -> Filter {
         let ruled = self.grant(dir).is_some_and(|(grant, _)| !grant.rules.is_empty());
         Filter(ruled.then(|| (self.clone(), dir.clone())))
+    }
+
+    /// Whether people see in `dir` what they left unfinished there.
+    pub(crate) fn lists_partials(&self, dir: &VPath) -> bool {
+        self.grant(dir)
+            .is_some_and(|(grant, _)| grant.partials == Partials::Listed)
     }
 
     /// How every verb stands on `path`, and why: for `explain access`.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use portreeve_model::{VPath, Verb};
+use portreeve_model::{Name, VPath, Verb};
 use portreeve_vfs::{Cursor, Entry, FsError, FsErrorKind, FsResult, Links, Partial, Space};
 
 use crate::{
@@ -16,8 +16,10 @@ use crate::{
     deed::Deed,
     digest::Digest,
     ledger::Quota,
+    listing::{Begin, Unfinished},
     live::Live,
     mandate::Mandate,
+    plan::Filter,
 };
 
 /// A person's files, through every layer. Cheap to clone.
@@ -75,14 +77,22 @@ impl UserFs {
     pub async fn list(&self, dir: &VPath, from: Option<Cursor>) -> FsResult<Listing> {
         let pass = enter(&self.0, &Deed::List(dir)).await?;
         let result = async {
-            let first = from.is_none();
-            let inner = pass.tree().list(pass.cx(), dir, from).await?;
+            let listed = pass.plan().lists_partials(dir);
+            let begin = Begin::of(from, listed)?;
+            let (first, storage) = (begin.is_first(), begin.in_storage());
+            let inner = pass.tree().list(pass.cx(), dir, storage).await?;
             let own = if self.0.pending.is_empty() {
                 HashMap::new()
             } else {
                 self.0.pending.in_dir(dir).await?
             };
-            Ok(Listing::new(inner, own, first, pass.plan().filter(dir)))
+            let filter = pass.plan().filter(dir);
+            let unfinished = match &begin {
+                Begin::Unfinished(_) => unfinished(&pass, dir, &own, &filter).await?,
+                Begin::Storage(_) => Vec::new(),
+            };
+            let unfinished = listed.then(|| Unfinished::new(unfinished, &begin));
+            Ok(Listing::new(inner, own, first, filter, unfinished))
         }
         .await;
         pass.leave(result)
@@ -174,6 +184,33 @@ impl UserFs {
             .rates
             .bucket(self.0.cx.owner.0.to_string(), direction, rate)
     }
+}
+
+/// What the person left unfinished in `dir`, in the order of names, where nothing complete is to be seen
+/// under the name; what this session goes on with is not among it.
+async fn unfinished(
+    pass: &Pass,
+    dir: &VPath,
+    own: &HashMap<Name, Entry>,
+    filter: &Filter,
+) -> FsResult<Vec<Entry>> {
+    let mut kept = pass.tree().partials(pass.cx(), dir).await?;
+    kept.retain(|(name, _)| filter.shows(name) && !own.contains_key(name));
+    kept.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut entries = Vec::new();
+    for (name, partial) in kept {
+        let Ok(path) = dir.join(&name) else { continue };
+        match pass.tree().stat(pass.cx(), &path, Links::Keep).await {
+            Err(error) if error.kind() == FsErrorKind::NotFound => {
+                let mut entry = Entry::file(name, partial.size);
+                entry.modified = Some(partial.modified);
+                entries.push(entry);
+            }
+            // Something is there, even if it cannot be looked at.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(entries)
 }
 
 fn named(mut entry: Entry, path: &VPath) -> Entry {

@@ -11,7 +11,7 @@ mod memo;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsResult, Links, Listing, OpCx, OpenWrite, Partial,
@@ -94,6 +94,10 @@ impl FileSystem for Cache {
 
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>> {
         self.inner.partial(cx, file).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        self.inner.partials(cx, dir).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -45,6 +45,8 @@ pub struct Capabilities {
     pub append: bool,
     /// Kept partials and `WriteMode::Resume`.
     pub resume: bool,
+    /// Kept partials are told by directory, not by exact name alone.
+    pub list_partials: bool,
     /// An existing file can be replaced by an upload.
     pub replace: bool,
     /// Files can be removed.
@@ -91,6 +93,7 @@ impl Capabilities {
             update: false,
             append: false,
             resume: false,
+            list_partials: false,
             replace: false,
             remove: false,
             directories: false,
@@ -120,6 +123,7 @@ impl Capabilities {
             update: true,
             append: true,
             resume: true,
+            list_partials: true,
             replace: true,
             remove: true,
             directories: true,

@@ -9,7 +9,7 @@ mod handle;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, OpCx,
@@ -124,6 +124,13 @@ impl FileSystem for Checked {
             return Ok(None);
         }
         self.inner.partial(cx, file).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        if !self.caps().list_partials {
+            return Ok(Vec::new());
+        }
+        self.inner.partials(cx, dir).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -129,6 +129,8 @@ cases! {
         resume_complete_file: "V2: a complete file of that length is gone on with",
         seen_by_owner_alone: "V2: by its owner, whatever the session, and by nobody else",
         never_listed: "V2, V8: in no listing, in no stat",
+        told_by_directory: "V2: each once, to its owner alone, in its own directory",
+        told_while_they_last: "V2: told by directory exactly as long as by exact name",
         incomplete_on_read: "V2: reading says incomplete and names the length",
         dropped_by_replace: "V2: plain Replace starts anew",
         continued_by_append: "V2: Append goes on with it",

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use portreeve_model::{SessionId, VPath};
+use portreeve_model::{Name, SessionId, VPath};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -42,7 +42,7 @@ impl OpCx {
     }
 }
 
-/// A storage. Fourteen methods, and no more: a new ability is a capability, a default of
+/// A storage. Fifteen methods, and no more: a new ability is a capability, a default of
 /// `Unsupported` and a conformance test.
 ///
 /// Paths are as seen from the storage's root. Every method may be called from many tasks at once.
@@ -67,6 +67,14 @@ pub trait FileSystem: Send + Sync {
 
     /// What the caller's owner left unfinished under this very name.
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>>;
+
+    /// What the caller's owner left unfinished right in `dir`, each once, in no order, as
+    /// [`FileSystem::partial`] tells it; those beside a complete file too. Nothing where there is no such
+    /// directory, or where the storage cannot tell ([`Capabilities::list_partials`]). A backend may stop
+    /// looking after some thousands: who is not told of one still finds it by its name.
+    async fn partials(&self, _cx: &OpCx, _dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        Ok(Vec::new())
+    }
 
     /// Makes a directory; its parent must be there.
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()>;

@@ -11,7 +11,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -56,6 +56,8 @@ pub enum Call {
     Discard,
     /// [`FileSystem::partial`].
     Partial,
+    /// [`FileSystem::partials`].
+    Partials,
     /// [`FileSystem::make_dir`].
     MakeDir,
     /// [`FileSystem::remove`].
@@ -244,6 +246,11 @@ impl FileSystem for Faulty {
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>> {
         pass(&self.script, Call::Partial).await?;
         self.inner.partial(cx, file).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        pass(&self.script, Call::Partials).await?;
+        self.inner.partials(cx, dir).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, OpCx,
@@ -182,6 +182,19 @@ impl FileSystem for Memory {
             size: kept.data.len() as u64,
             modified: kept.modified,
         }))
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        let tree = self.shared.tree.lock();
+        let found = match tree.walk(dir, Links::Follow) {
+            Ok(place) => place.node,
+            Err(e) if matches!(e.kind(), FsErrorKind::NotFound | FsErrorKind::NotDir) => None,
+            Err(e) => return Err(e),
+        };
+        match found {
+            Some(id) if self.shared.caps.list_partials => Ok(tree.kept_in(id, &cx.owner)),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn make_dir(&self, _cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -225,6 +225,7 @@ fn either(a: &Capabilities, b: &Capabilities) -> Capabilities {
         update: a.update || b.update,
         append: a.append || b.append,
         resume: a.resume || b.resume,
+        list_partials: a.list_partials || b.list_partials,
         replace: a.replace || b.replace,
         remove: a.remove || b.remove,
         directories: a.directories || b.directories,
@@ -332,6 +333,17 @@ impl FileSystem for Mounts {
             }
             _ => Ok(None),
         }
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        let Some(inside) = self.table.inside(dir) else {
+            return Ok(Vec::new());
+        };
+        let mut kept = contained(inside.fs.partials(cx, &inside.path)).await?;
+        // What lies under a mount is out of reach, and its name means the mount.
+        let children = self.table.children(dir);
+        kept.retain(|(name, _)| !children.contains(name));
+        Ok(kept)
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -9,7 +9,7 @@ mod handle;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -155,6 +155,10 @@ impl FileSystem for Patience {
 
     async fn partial(&self, cx: &OpCx, file: &VPath) -> FsResult<Option<Partial>> {
         self.ask(cx, || self.inner.partial(cx, file)).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        self.ask(cx, || self.inner.partials(cx, dir)).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

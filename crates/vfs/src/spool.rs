@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsErrorKind, FsResult, Links, Listing, OpCx, OpenWrite,
@@ -50,6 +50,7 @@ impl Spool {
             caps.update = caps.replace;
             caps.append = caps.replace;
             caps.resume = false;
+            caps.list_partials = false;
             caps.max_file = Some(
                 caps.max_file
                     .map_or(area.max_file(), |max| max.min(area.max_file())),
@@ -180,6 +181,13 @@ impl FileSystem for Spool {
             return Ok(None);
         }
         self.inner.partial(cx, file).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        if self.writes {
+            return Ok(Vec::new());
+        }
+        self.inner.partials(cx, dir).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

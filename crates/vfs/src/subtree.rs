@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, OpCx,
@@ -117,6 +117,10 @@ impl FileSystem for Subtree {
             return Ok(None);
         }
         self.inner.partial(cx, &self.base.below(file)?).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        self.inner.partials(cx, &self.base.below(dir)?).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {

@@ -29,7 +29,7 @@ use portreeve_auth::{
 use portreeve_model::{Door, GroupName, Origin, VPath, options::DurationText};
 use portreeve_session::{
     Audience, Gatekeeper, GroupPlan, LimitsOptions, MemoryQuota, MountLimits, MountOptions, MountPlan,
-    VerbWords, World, audit::Audit,
+    Partials, VerbWords, World, audit::Audit,
 };
 use portreeve_vfs::{Faulty, FileSystem, Memory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -148,6 +148,7 @@ impl Rig {
                 verbs: VerbWords::One(verbs.into()),
                 rules: Vec::new(),
                 limits,
+                partials: Partials::Hidden,
             };
             let mounts = vec![MountPlan::new(&options, Arc::clone(storage)).ok().unwrap()];
             GroupPlan { mounts }

@@ -80,14 +80,15 @@ async fn perform() {
     }
     let disk = Disk::open(&options).unwrap();
     match task.as_str() {
-        "upload" | "append in place" => {
-            let mode = if task == "upload" {
-                WriteMode::Replace
-            } else {
+        "upload" | "large upload" | "append in place" => {
+            let mode = if task == "append in place" {
                 WriteMode::Append { create: false }
+            } else {
+                WriteMode::Replace
             };
+            let len = if task == "large upload" { 3 << 20 } else { 100_000 };
             let file = open(&disk, "a", "/f", mode).await.unwrap();
-            file.append(vec![vec![7; 100_000].into()]).await.unwrap();
+            file.append(vec![vec![7; len].into()]).await.unwrap();
             say("written");
             // Until killed; the pipe closes should the parent die first.
             std::io::stdin().read_line(&mut String::new()).unwrap();

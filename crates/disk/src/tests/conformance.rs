@@ -98,6 +98,18 @@ async fn without_openat2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_extended_attributes() {
+    let on = On {
+        parent: &std::env::temp_dir(),
+        change: |_| (),
+        disk: |options| plain(options).as_if_without_attributes(),
+    };
+    let partials = |case: &str| case.starts_with("partials::");
+    let report = conformance::run_where(&on, partials).await.unwrap();
+    assert_eq!(report.skipped.len(), 1, "{:?}", report.skipped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_fsync_and_without_links() {
     let change = |options: &mut Options| {
         options.fsync = false;

@@ -6,6 +6,7 @@ mod detours;
 mod faults;
 mod hanging_up;
 mod limits;
+mod listed;
 mod reloads;
 mod rights;
 mod storage;
@@ -36,7 +37,8 @@ use tokio::sync::Semaphore;
 
 use crate::{
     AuditOptions, Connection, Gatekeeper, GroupPlan, LimitsOptions, MemoryQuota, MountLimits, MountOptions,
-    MountPlan, QuotaBook, RuleOptions, Session, SignIn, SinkOptions, VerbWords, World, audit::Audit,
+    MountPlan, Partials, QuotaBook, RuleOptions, Session, SignIn, SinkOptions, VerbWords, World,
+    audit::Audit,
 };
 
 const KEY: &str = "files:/";
@@ -122,6 +124,7 @@ struct Terms {
     verbs: Option<&'static [&'static str]>,
     rules: Vec<RuleOptions>,
     limits: MountLimits,
+    partials: Partials,
 }
 
 struct Rig {
@@ -249,6 +252,7 @@ fn world(keeper: &Arc<Keeper>, told: &Arc<Told>, storage: &Arc<dyn FileSystem>, 
         verbs: VerbWords::Many(verbs.iter().map(ToString::to_string).collect()),
         rules: terms.rules.clone(),
         limits: terms.limits,
+        partials: terms.partials,
     };
     let mounts = vec![MountPlan::new(&mount, Arc::clone(storage)).ok().unwrap()];
     let staff = GroupName::new("staff").unwrap();

@@ -7,7 +7,7 @@ use super::{
     Room, Stop,
     room::{bytes, fails, pattern, same},
 };
-use crate::{FsErrorKind, Removal, Rename, WriteMode};
+use crate::{FsErrorKind, OpCx, Removal, Rename, WriteMode};
 
 fn need(room: &Room) -> Result<(), Stop> {
     room.need_write()?;
@@ -126,6 +126,96 @@ pub(super) async fn never_listed(room: &Room) -> Result<(), Stop> {
             before.keys().collect(),
             "listing",
         )?;
+    }
+    Ok(())
+}
+
+/// What `cx` is told of in `dir`, in order.
+async fn told(room: &Room, cx: &OpCx, dir: &VPath) -> Result<Vec<(Vec<u8>, u64)>, Stop> {
+    let told = room.fs.partials(cx, dir).await?;
+    let pairs = told
+        .iter()
+        .map(|(name, partial)| (name.as_bytes().to_vec(), partial.size));
+    let mut pairs: Vec<_> = pairs.collect();
+    pairs.sort();
+    Ok(pairs)
+}
+
+pub(super) async fn told_by_directory(room: &Room) -> Result<(), Stop> {
+    need(room)?;
+    let (first, second) = (room.path("told")?, room.path("told too")?);
+    room.leave(&first, b"12345").await?;
+    if !room.caps.list_partials {
+        let nothing = told(room, &room.cx, &room.base).await?;
+        return same(nothing, Vec::new(), "partials of a storage that cannot tell");
+    }
+    // Beside a complete file it is told all the same: what that means is for whoever asks.
+    if room.caps.replace {
+        room.put(&second, b"whole").await?;
+    }
+    room.leave(&second, b"123").await?;
+    let going_on = room.writer(&room.path("going on")?, WriteMode::Replace).await?;
+    going_on.write(0, bytes(b"1")).await?;
+    let later = room.same_person_later();
+    let both = vec![(b"told".to_vec(), 5), (b"told too".to_vec(), 3)];
+    same(
+        told(room, &later, &room.base).await?,
+        both,
+        "what the owner is told",
+    )?;
+    for partial in room.fs.partials(&later, &room.base).await? {
+        let path = room.path(partial.0.as_bytes())?;
+        same(
+            room.fs.partial(&later, &path).await?,
+            Some(partial.1),
+            "the same by exact name",
+        )?;
+    }
+    same(
+        told(room, &room.other, &room.base).await?,
+        Vec::new(),
+        "what somebody else is told",
+    )?;
+    let how = crate::OpenWrite::new(WriteMode::Replace);
+    let file = room.fs.open_write(&room.other, &first, how).await?;
+    file.write(0, bytes(b"bo")).await?;
+    file.keep().await?;
+    let of_other = vec![(b"told".to_vec(), 2)];
+    same(
+        told(room, &room.other, &room.base).await?,
+        of_other,
+        "what the other owner is told",
+    )?;
+    for nowhere in ["nowhere", "told too"] {
+        let there = told(room, &later, &room.path(nowhere)?).await?;
+        same(there, Vec::new(), "partials where there is no directory")?;
+    }
+    going_on.discard().await?;
+    Ok(())
+}
+
+pub(super) async fn told_while_they_last(room: &Room) -> Result<(), Stop> {
+    need(room)?;
+    room.need(room.caps.list_partials, "telling partials by directory")?;
+    let path = room.path("coming and going")?;
+    let now = async || Ok::<_, Stop>(told(room, &room.cx, &room.base).await?.len());
+    room.leave(&path, b"12345").await?;
+    let file = room.writer(&path, WriteMode::Resume { at: 5 }).await?;
+    same(now().await?, 0, "partials while it is gone on with")?;
+    file.write(5, bytes(b"67")).await?;
+    file.keep().await?;
+    let again = told(room, &room.cx, &room.base).await?;
+    same(again, vec![(b"coming and going".to_vec(), 7)], "kept once more")?;
+    let file = room.writer(&path, WriteMode::Resume { at: 7 }).await?;
+    file.commit().await?;
+    same(now().await?, 0, "partials after a commit")?;
+    if room.caps.rename {
+        let file = room.writer(&room.path("elsewhere")?, WriteMode::Replace).await?;
+        file.write(0, bytes(b"123")).await?;
+        file.retarget(&room.path("here")?, Rename::Replace).await?;
+        file.keep().await?;
+        let moved = told(room, &room.cx, &room.base).await?;
+        same(moved, vec![(b"here".to_vec(), 3)], "kept under its new name")?;
     }
     Ok(())
 }

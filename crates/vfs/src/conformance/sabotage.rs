@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 
 use super::{Fixture, Stage};
 use crate::{
@@ -102,6 +102,15 @@ impl FileSystem for Liar {
             return self.memory.partial(&anybody, file).await;
         }
         self.memory.partial(cx, file).await
+    }
+
+    async fn partials(&self, cx: &OpCx, dir: &VPath) -> FsResult<Vec<(Name, Partial)>> {
+        if self.lies(Lie::SharesPartials) {
+            let mut anybody = cx.clone();
+            anybody.owner = crate::Owner("conformance-alice".into());
+            return self.memory.partials(&anybody, dir).await;
+        }
+        self.memory.partials(cx, dir).await
     }
 
     async fn make_dir(&self, cx: &OpCx, dir: &VPath, attrs: Attrs) -> FsResult<()> {
@@ -303,6 +312,7 @@ async fn every_lie_is_caught_by_its_case() {
         (Lie::SkipsOne, "listing::many"),
         (Lie::ForgetsPartials, "partials::resume"),
         (Lie::SharesPartials, "partials::seen_by_owner_alone"),
+        (Lie::SharesPartials, "partials::told_by_directory"),
         (Lie::TakesAnyOffset, "partials::wrong_offset"),
         (Lie::ReplacesAlways, "exclusive::at_open"),
         (Lie::CommitsOverOthers, "exclusive::at_commit"),

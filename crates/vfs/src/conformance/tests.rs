@@ -101,13 +101,14 @@ async fn memory() {
 
 /// Runs the suite with one ability off after the other.
 async fn check_switches(wrap: fn(Memory) -> Arc<dyn FileSystem>) {
-    let switches: [fn(&mut Capabilities); 19] = [
+    let switches: [fn(&mut Capabilities); 20] = [
         |c| c.names = Names::Utf8,
         |c| c.ranges = Ranges::Sequential,
         |c| c.write = WriteAccess::Sequential,
         |c| c.update = false,
         |c| c.append = false,
         |c| c.resume = false,
+        |c| c.list_partials = false,
         |c| c.replace = false,
         |c| c.remove = false,
         |c| c.directories = false,
@@ -252,7 +253,7 @@ async fn spool() {
             base: "/",
             sample: false,
         },
-        16,
+        18,
     )
     .await;
 }

@@ -11,7 +11,7 @@ use std::{
 
 use portreeve_model::{Name, Timestamp, VPath};
 
-use crate::{Attrs, Entry, FileKind, FsError, FsErrorKind, FsResult, Links, Owner, Rename};
+use crate::{Attrs, Entry, FileKind, FsError, FsErrorKind, FsResult, Links, Owner, Partial, Rename};
 
 /// Longest chain of symbolic links that is followed, as on Linux.
 const MAX_HOPS: usize = 40;
@@ -236,6 +236,22 @@ impl Tree {
     pub(super) fn kept(&self, place: &Place, owner: &Owner) -> Option<&Kept> {
         let key = (owner.0.clone(), place.name.clone()?);
         self.dir(place.dir).ok()?.kept.get(&key)
+    }
+
+    /// What an owner left unfinished in a directory; nothing where it is none.
+    pub(super) fn kept_in(&self, dir: Id, owner: &Owner) -> Vec<(Name, Partial)> {
+        let Ok(dir) = self.dir(dir) else {
+            return Vec::new();
+        };
+        let own = dir.kept.iter().filter(|((whose, _), _)| *whose == owner.0);
+        own.map(|((_, name), kept)| {
+            let partial = Partial {
+                size: kept.data.len() as u64,
+                modified: kept.modified,
+            };
+            (name.clone(), partial)
+        })
+        .collect()
     }
 
     pub(super) fn take_kept(&mut self, dir: Id, name: &Name, owner: &Owner) -> Option<Kept> {
