@@ -114,7 +114,7 @@ class Rig:
     """Directories, keys and the servers."""
 
     def __init__(self, options):
-        base = options.disk or "/dev/shm"
+        base = pathlib.Path(options.disk or "/dev/shm").resolve()
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="portreeve-bench-", dir=base))
         os.chmod(self.dir, 0o755)
         # The server's own state lies on a disk: it is fsynced there, as in earnest.
