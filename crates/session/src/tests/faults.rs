@@ -153,6 +153,7 @@ impl Home {
                 quota: Some(portreeve_model::options::SizeText(1000)),
                 ..MountLimits::default()
             },
+            partials: Partials::Hidden,
         };
         let staff = GroupName::new("staff").unwrap();
         let rule = GroupRule {
