@@ -203,6 +203,9 @@ fn refused_verbs_and_paths_outside_are_recorded_and_change_nothing() {
     fs::write(server.dir().join("secret"), "secret").unwrap();
     let reader = Sftp::by_key(&server, "reader");
     reader.batch("get there got").ok();
+    until("the session's end is recorded", PATIENCE, || {
+        server.audit().iter().any(|r| r.text("act") == "logout")
+    });
     for (batch, story) in [
         ("put a x", "sftp upload refused /x"),
         ("put a there", "sftp upload refused /there"),
