@@ -138,6 +138,17 @@ pub(crate) async fn visible(live: &Live, path: &VPath) -> Option<Entry> {
 
 /// Writes the event of a deed, or counts it where it is one of too many that did nothing.
 pub(crate) fn record(live: &Live, act: Act, result: &FsResult<()>, took: Duration) -> FsResult<()> {
+    record_over(live, act, result, took, None)
+}
+
+/// As [`record`], with what is known of the data connection of a transfer.
+pub(crate) fn record_over(
+    live: &Live,
+    act: Act,
+    result: &FsResult<()>,
+    took: Duration,
+    tls_reused: Option<bool>,
+) -> FsResult<()> {
     let outcome = match result {
         Ok(()) => Outcome::Ok,
         Err(error) if is_refusal(error.kind()) => Outcome::Refused(error.message().to_owned()),
@@ -146,7 +157,7 @@ pub(crate) fn record(live: &Live, act: Act, result: &FsResult<()>, took: Duratio
     if live.damps(&act, &outcome) {
         return Ok(());
     }
-    live.record(&live.event(act, outcome, took))
+    live.record_over(&live.event(act, outcome, took), tls_reused)
         .map_err(|fault| unrecordable().caused_by(fault))
 }
 

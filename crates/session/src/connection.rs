@@ -169,6 +169,34 @@ impl Connection {
         self.attempt(user, Try::Answers(answers)).await
     }
 
+    /// Refuses a try without asking the chain, for a reason of the door's own (no TLS). It is recorded and
+    /// counts as a try.
+    pub fn refuse(&mut self, user: &UserName, why: &str) -> SignIn {
+        self.tries = self.tries.saturating_add(1);
+        let event = Event {
+            at: SystemTime::now(),
+            connection: Some(self.id),
+            session: None,
+            origin: Some(self.origin.clone()),
+            user: Some(user.to_string()),
+            act: Act::Login {
+                trail: Vec::new(),
+                method: None,
+            },
+            outcome: Outcome::Refused(why.to_owned()),
+            took: Duration::ZERO,
+        };
+        let door = self.origin.door.name();
+        metrics::counter!("portreeve_logins_total", "door" => door, "outcome" => "refused").increment(1);
+        // A refusal stands whether or not its record can be written; the loss is counted and logged.
+        let _ = self.gate.record(&event);
+        if self.tries >= self.limits.attempts {
+            SignIn::Closed
+        } else {
+            SignIn::Refused
+        }
+    }
+
     async fn attempt(&mut self, user: &UserName, what: Try) -> SignIn {
         let began = Instant::now();
         if self.tries >= self.limits.attempts {

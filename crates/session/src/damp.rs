@@ -16,7 +16,10 @@ use std::{
 use parking_lot::Mutex;
 use portreeve_model::{Act, Event, Outcome, Transfer};
 
-use crate::{audit::AuditFault, live::Live};
+use crate::{
+    audit::{AuditFault, Beside},
+    live::Live,
+};
 
 const WINDOW: Duration = Duration::from_mins(1);
 /// Records of one kind and one session in a window.
@@ -54,12 +57,23 @@ impl Live {
     /// # Errors
     /// In mode `required`, when no record could be written.
     pub(crate) fn record(&self, event: &Event) -> Result<(), AuditFault> {
-        let owed = self.damp.owed();
+        self.record_over(event, None)
+    }
+
+    /// As [`Live::record`], with what is known of the data connection of a transfer.
+    ///
+    /// # Errors
+    /// As [`Live::record`].
+    pub(crate) fn record_over(&self, event: &Event, tls_reused: Option<bool>) -> Result<(), AuditFault> {
+        let beside = Beside {
+            unwritten: self.damp.owed(),
+            tls_reused,
+        };
         self.gate
             .0
             .audit
-            .record_owing(event, &owed)
-            .inspect_err(|_| self.damp.owe(&owed))
+            .record_with(event, &beside)
+            .inspect_err(|_| self.damp.owe(&beside.unwritten))
     }
 }
 
@@ -75,9 +89,10 @@ const fn idle_kind(act: &Act, outcome: &Outcome) -> Option<Kind> {
         | Act::MakeDir(_)
         | Act::SetAttrs(_)
         | Act::Copy { .. }
-        | Act::Link { .. } => !matches!(outcome, Outcome::Ok),
-        Act::Knock
-        | Act::Login { .. }
+        | Act::Link { .. }
+        // Of a session: a data connection that was turned away.
+        | Act::Knock => !matches!(outcome, Outcome::Ok),
+        Act::Login { .. }
         | Act::Logout { .. }
         | Act::Reload { .. }
         | Act::Admin { .. }

@@ -352,6 +352,14 @@ impl Session {
         self.live().reason.get().copied()
     }
 
+    /// Records that a connection beside the session's own (an FTP data connection) was turned away, and
+    /// why, with its address. Too many of them are counted instead.
+    pub fn turned_away(&self, why: &str) {
+        let refusal = crate::deed::refused(why.to_owned());
+        // Whoever is turned away gets nothing that a lost record could make untrue.
+        let _ = crate::choke::record(self.live(), Act::Knock, &Err(refusal), Duration::ZERO);
+    }
+
     /// Says that something happened.
     pub fn touch(&self) {
         self.live().touch();

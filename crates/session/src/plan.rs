@@ -284,6 +284,27 @@ impl Plan {
         }
     }
 
+    /// Every verb that is allowed on `path`.
+    pub(crate) fn verbs(&self, path: &VPath) -> VerbSet {
+        self.grant(path).map_or(VerbSet::NONE, |(grant, within)| {
+            Verb::ALL
+                .into_iter()
+                .filter(|verb| grant.decide(&within, *verb).0)
+                .fold(VerbSet::NONE, VerbSet::with)
+        })
+    }
+
+    /// The verbs that are allowed on every entry of `dir` alike: where its mount has no rules, and no
+    /// other mount lies below.
+    pub(crate) fn verbs_below(&self, dir: &VPath) -> Option<VerbSet> {
+        let (grant, _) = self.grant(dir)?;
+        let others = self
+            .grants
+            .iter()
+            .any(|other| other.mount != *dir && other.mount.starts_with(dir));
+        (grant.rules.is_empty() && !others).then(|| self.verbs(dir))
+    }
+
     /// Whether a rule speaks of something below the directory `from` and keeps it from becoming `to`:
     /// there the rule would no longer hold, or it forbids the renaming itself.
     pub(crate) fn bars_move(&self, from: &VPath, to: &VPath) -> bool {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -27,6 +27,7 @@ pub struct Download {
     pub(crate) began: Instant,
     pub(crate) bytes: AtomicU64,
     pub(crate) failed: Mutex<Option<FsError>>,
+    pub(crate) tls_reused: OnceLock<bool>,
 }
 
 impl fmt::Debug for Download {
@@ -79,6 +80,12 @@ impl Download {
         Ok(filled)
     }
 
+    /// Notes that its data connection has TLS, and whether that resumed the session of the control
+    /// connection: the event will say so.
+    pub fn over_tls(&self, reused: bool) {
+        let _ = self.tls_reused.set(reused);
+    }
+
     /// Notes a failure, the door's own among them (the client went in mid-file): the event will say so.
     pub fn fail(&self, error: &FsError) {
         self.failed.lock().get_or_insert_with(|| error.clone());
@@ -111,6 +118,7 @@ impl Drop for Download {
         let failed = self.failed.get_mut().take().or_else(|| cut.then(over));
         let result = failed.map_or(Ok(()), Err);
         // The bytes are gone already: a lost record is counted, and stops what comes next.
-        let _ = choke::record(&self.live, act, &result, self.began.elapsed());
+        let tls_reused = self.tls_reused.get().copied();
+        let _ = choke::record_over(&self.live, act, &result, self.began.elapsed(), tls_reused);
     }
 }

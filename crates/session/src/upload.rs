@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -38,6 +38,7 @@ struct Body {
     bytes: AtomicU64,
     failed: Mutex<Option<FsError>>,
     ended: AtomicBool,
+    tls_reused: OnceLock<bool>,
 }
 
 /// A visible file that is added to by somebody who may not overwrite it: what there was stays as it is.
@@ -114,6 +115,7 @@ impl Upload {
             bytes: AtomicU64::new(0),
             failed: Mutex::new(None),
             ended: AtomicBool::new(false),
+            tls_reused: OnceLock::new(),
         }))
     }
 
@@ -121,6 +123,12 @@ impl Upload {
     #[must_use]
     pub fn path(&self) -> VPath {
         self.0.path()
+    }
+
+    /// Notes that its data connection has TLS, and whether that resumed the session of the control
+    /// connection: the event will say so.
+    pub fn over_tls(&self, reused: bool) {
+        let _ = self.0.tls_reused.set(reused);
     }
 
     /// What it is now, with its live size.
@@ -393,7 +401,8 @@ impl Body {
             digest,
             kept,
         });
-        choke::record(&self.live, act, result, self.began.elapsed())
+        let tls_reused = self.tls_reused.get().copied();
+        choke::record_over(&self.live, act, result, self.began.elapsed(), tls_reused)
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use parking_lot::Mutex;
-use portreeve_model::{Name, VPath, Verb};
+use portreeve_model::{Name, VPath, Verb, VerbSet};
 use portreeve_vfs::{Cursor, Entry, FsError, FsErrorKind, FsResult, Links, Partial, Space};
 
 use crate::{
@@ -45,6 +45,19 @@ impl UserFs {
     #[must_use]
     pub fn allows(&self, path: &VPath, verb: Verb) -> bool {
         self.0.view().plan.allows(path, verb)
+    }
+
+    /// Every verb that is allowed on a path: for telling a client, never instead of trying.
+    #[must_use]
+    pub fn verbs(&self, path: &VPath) -> VerbSet {
+        self.0.view().plan.verbs(path)
+    }
+
+    /// The verbs that are allowed on every entry of `dir` alike; none where rules or mounts below it make
+    /// a difference.
+    #[must_use]
+    pub fn verbs_below(&self, dir: &VPath) -> Option<VerbSet> {
+        self.0.view().plan.verbs_below(dir)
     }
 
     /// What is there; a pending upload of this session with its live size (V1).
@@ -123,6 +136,7 @@ impl UserFs {
                     began: pass.began(),
                     bytes: AtomicU64::new(0),
                     failed: Mutex::new(None),
+                    tls_reused: OnceLock::new(),
                 };
                 pass.leave(Ok(download))
             }

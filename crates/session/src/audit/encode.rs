@@ -7,14 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use portreeve_model::{Act, Event, Outcome, TrailStep, Transfer, VPath};
 use serde_json::{Map, Value, json};
 
-use crate::damp::Unwritten;
+use super::Beside;
 
 /// Free text is cut here, so that one record stays one datagram and a page of the log readable: a
 /// directory may know hundreds of groups of one person.
 const TEXT: usize = 1024;
 
-/// The event as a JSON object in one line, with what was not written before it.
-pub(super) fn line(event: &Event, unwritten: &Unwritten) -> String {
+/// The event as a JSON object in one line, with what is told beside it.
+pub(super) fn line(event: &Event, beside: &Beside) -> String {
     let mut map = Map::new();
     map.insert("at".into(), rfc3339(event.at).into());
     map.insert("act".into(), event.act.name().into());
@@ -37,8 +37,10 @@ pub(super) fn line(event: &Event, unwritten: &Unwritten) -> String {
         event.connection.map(|id| id.to_string().into()),
     );
     act(&mut map, &event.act);
-    if !unwritten.is_empty() {
-        let counts = unwritten
+    put(&mut map, "tls_reused", beside.tls_reused.map(Value::from));
+    if !beside.unwritten.is_empty() {
+        let counts = beside
+            .unwritten
             .iter()
             .map(|((act, outcome), n)| (format!("{act} {outcome}"), Value::from(*n)));
         map.insert("unwritten".into(), counts.collect::<Map<_, _>>().into());
@@ -190,7 +192,7 @@ mod tests {
             outcome: Outcome::Refused("no".into()),
             took: Duration::from_micros(1500),
         };
-        let line = line(&event, &Unwritten::new());
+        let line = line(&event, &Beside::default());
         assert!(line.bytes().all(|b| b >= 0x20), "{line:?}");
         let back: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(back["act"], "remove-file");
@@ -213,7 +215,7 @@ mod tests {
             outcome: Outcome::Ok,
             took: Duration::ZERO,
         };
-        let line = line(&event, &Unwritten::new());
+        let line = line(&event, &Beside::default());
         assert!(!line.contains(is_deceptive), "{line:?}");
         assert!(
             line.contains("a\\u009b31m\\u202efdp\\u2028\\udb40\\udc41\\u007f\u{e9}\u{1f600}"),

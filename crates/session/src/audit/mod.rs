@@ -28,6 +28,16 @@ trait Sink: Send {
     fn write(&mut self, line: &str) -> std::io::Result<()>;
 }
 
+/// What a record tells beside its event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beside {
+    /// Records that were not written before it.
+    pub(crate) unwritten: Unwritten,
+    /// Whether the data connection of a transfer resumed the TLS session of its control connection; none
+    /// where there was no data connection, or no TLS on it.
+    pub(crate) tls_reused: Option<bool>,
+}
+
 /// A record could not be written.
 #[derive(Debug, Clone)]
 pub struct AuditFault(String);
@@ -146,13 +156,13 @@ impl Audit {
     /// # Errors
     /// In mode `required`, the fault of the first sink that failed.
     pub fn record(&self, event: &Event) -> Result<(), AuditFault> {
-        self.record_owing(event, &Unwritten::new())
+        self.record_with(event, &Beside::default())
     }
 
-    /// As [`Audit::record`], telling as well what was not written before it.
-    pub(crate) fn record_owing(&self, event: &Event, unwritten: &Unwritten) -> Result<(), AuditFault> {
+    /// As [`Audit::record`], with what is told beside the event.
+    pub(crate) fn record_with(&self, event: &Event, beside: &Beside) -> Result<(), AuditFault> {
         metrics::counter!("portreeve_events_total", "act" => event.act.name()).increment(1);
-        let line = encode::line(event, unwritten);
+        let line = encode::line(event, beside);
         let mut fault = None;
         let mut state = self.state.lock();
         for named in &mut state.sinks {

@@ -118,7 +118,7 @@ fn a_broken_sink_stops_acts_in_mode_required_and_heals() {
 fn a_long_story_is_cut() {
     let mut event = start();
     event.outcome = Outcome::Refused("\u{e9}".repeat(100_000));
-    let line = encode::line(&event, &Unwritten::new());
+    let line = encode::line(&event, &Beside::default());
     assert!(
         line.len() < 1200 && line.contains("(200000 bytes)"),
         "{}",
