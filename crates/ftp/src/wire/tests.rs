@@ -1,0 +1,1 @@
+//! The codec against tables, against itself, and against whatever proptest thinks of.
