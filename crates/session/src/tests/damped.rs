@@ -7,14 +7,6 @@ use portreeve_vfs::{Attrs, Links, WriteMode};
 use super::*;
 
 impl Rig {
-    /// Every record, whole.
-    fn records(&self) -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(&self.log).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
     /// Acts that the log does not tell one by one.
     fn unwritten(&self) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();

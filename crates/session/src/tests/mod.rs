@@ -2,6 +2,7 @@
 //! read back. Each room attacks one promise.
 
 mod damped;
+mod data_connections;
 mod detours;
 mod faults;
 mod hanging_up;
@@ -214,6 +215,14 @@ impl Rig {
             SignIn::Welcome(session) => session,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Every record, whole.
+    fn records(&self) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(&self.log).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// What the audit log holds: act, outcome and path of each record.
