@@ -1,0 +1,42 @@
+//! The end of a connection over which we spoke last.
+//!
+//! A socket that is closed while bytes lie in it unread is reset by the kernel, and the reset may overtake
+//! what we sent. So what the client still says (its own close_notify at least) is read and thrown away for
+//! a while, behind the back of the transfer.
+//!
+//! Invariant: bounded in time, in bytes and in number; where there are too many the socket just closes.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
+
+use super::socket::{Socket, Wire};
+
+/// How long a client may take to close its side.
+const FOR: Duration = Duration::from_secs(5);
+/// How much is thrown away.
+const MOST: usize = 256 << 10;
+/// How many may linger in the whole process.
+const MANY: usize = 512;
+
+static LINGERING: Semaphore = Semaphore::const_new(MANY);
+
+/// Reads `socket` to its end, in the background.
+pub(super) fn linger<S: Wire>(mut socket: Socket<S>) {
+    let Ok(permit) = LINGERING.try_acquire() else {
+        return;
+    };
+    tokio::spawn(async move {
+        let _permit = permit;
+        let _ = timeout(FOR, async {
+            let (mut bin, mut left) = ([0; 1024], MOST);
+            while let Ok(n @ 1..) = socket.read(&mut bin).await {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    break;
+                }
+            }
+        })
+        .await;
+    });
+}
