@@ -17,9 +17,6 @@ mod reply;
 mod request;
 mod time;
 
-#[cfg(test)]
-mod tests;
-
 pub use address::{Epsv, NotAnAddress, eprt, epsv, epsv_text, pasv_text, port};
 pub use facts::{Facts, Told, ToldKind, append_facts};
 pub use line::{Line, Lines, MAX_LINE};

@@ -101,3 +101,127 @@ pub fn pasv_text(at: SocketAddrV4) -> String {
 pub fn epsv_text(port: u16) -> String {
     format!("Entering Extended Passive Mode (|||{port}|)")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check_port(argument: &str, expected: Option<&str>) {
+        let expected = expected.map(|text| text.parse().unwrap());
+        assert_eq!(port(argument.as_bytes()), expected, "{argument:?}");
+    }
+
+    #[test]
+    fn port_arguments() {
+        check_port("192,0,2,7,24,131", Some("192.0.2.7:6275"));
+        check_port("010,0,0,1,0,021", Some("10.0.0.1:21"));
+        check_port("255,255,255,255,255,255", Some("255.255.255.255:65535"));
+        for wrong in [
+            "",
+            "192,0,2,7,24",
+            "192,0,2,7,24,131,1",
+            "192,0,2,7,24,131,",
+            "192,0,2,256,24,131",
+            "192,0,2,7,0,0",
+            "192,0,2,-7,24,131",
+            "192, 0,2,7,24,131",
+            "192.0.2.7,24,131",
+            "192,0,2,,24,131",
+            "192,0,2,7,24,0131",
+            ",,,,,",
+        ] {
+            check_port(wrong, None);
+        }
+    }
+
+    fn check_eprt(argument: &str, expected: Result<&str, NotAnAddress>) {
+        let expected = expected.map(|text| text.parse().unwrap());
+        assert_eq!(eprt(argument.as_bytes()), expected, "{argument:?}");
+    }
+
+    #[test]
+    fn eprt_arguments() {
+        check_eprt("|1|192.0.2.7|6275|", Ok("192.0.2.7:6275"));
+        check_eprt("|2|2001:db8::7|6275|", Ok("[2001:db8::7]:6275"));
+        check_eprt("!2!::1!65535!", Ok("[::1]:65535"));
+        check_eprt("|2|::ffff:192.0.2.7|6275|", Ok("192.0.2.7:6275"));
+        check_eprt("|3|192.0.2.7|6275|", Err(NotAnAddress::Protocol));
+        check_eprt("|0|192.0.2.7|6275|", Err(NotAnAddress::Protocol));
+        for wrong in [
+            "",
+            "|",
+            "|||||",
+            "|1|192.0.2.7|6275",
+            "|1|192.0.2.7|6275||",
+            "|1|192.0.2.7|6275|x",
+            "x|1|192.0.2.7|6275|",
+            "|1|2001:db8::7|6275|",
+            "|2|192.0.2.7|6275|",
+            "|1|192.0.2.7|0|",
+            "|1|192.0.2.7|65536|",
+            "|1|192.0.2.7||",
+            "|1|192.0.2|6275|",
+            "|1|192.0.2.007|6275|",
+            "|2|fe80::1%eth0|6275|",
+            "|2|[::1]|6275|",
+            "|x|192.0.2.7|6275|",
+            "||192.0.2.7|6275|",
+            "|1|ftp.example.com|6275|",
+            "111192.0.2.7162751",
+            ".1.192.0.2.7.1.",
+            "\u{e9}1\u{e9}192.0.2.7\u{e9}6275\u{e9}",
+        ] {
+            check_eprt(wrong, Err(NotAnAddress::Syntax));
+        }
+    }
+
+    #[test]
+    fn epsv_arguments() {
+        for (argument, expected) in [
+            ("", Ok(Epsv::Any)),
+            ("1", Ok(Epsv::V4)),
+            ("2", Ok(Epsv::V6)),
+            ("ALL", Ok(Epsv::All)),
+            ("all", Ok(Epsv::All)),
+            ("3", Err(NotAnAddress::Protocol)),
+            ("ALLE", Err(NotAnAddress::Syntax)),
+            (" 1", Err(NotAnAddress::Syntax)),
+            ("-1", Err(NotAnAddress::Syntax)),
+        ] {
+            assert_eq!(epsv(argument.as_bytes()), expected, "{argument:?}");
+        }
+    }
+
+    #[test]
+    fn texts() {
+        assert_eq!(epsv_text(6446), "Entering Extended Passive Mode (|||6446|)");
+        assert_eq!(
+            pasv_text("203.0.113.7:50001".parse().unwrap()),
+            "Entering Passive Mode (203,0,113,7,195,81)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn pasv_says_what_port_understands(ip in any::<[u8; 4]>(), number in 1_u16..) {
+            let at = SocketAddrV4::new(ip.into(), number);
+            let text = pasv_text(at);
+            let inside = text.split(['(', ')']).nth(1).unwrap();
+            prop_assert_eq!(port(inside.as_bytes()), Some(at));
+        }
+
+        #[test]
+        fn eprt_understands_every_address(ip in any::<[u8; 16]>(), number in 1_u16.., delimiter in "[|!#$,/]") {
+            let ip = Ipv6Addr::from(ip);
+            let text = format!("{delimiter}2{delimiter}{ip}{delimiter}{number}{delimiter}");
+            prop_assert_eq!(eprt(text.as_bytes()), Ok(SocketAddr::new(ip.to_canonical(), number)));
+        }
+
+        #[test]
+        fn nothing_panics(argument in "[|,0-9:.aA-]{0,30}|.{0,30}") {
+            let _ = (port(argument.as_bytes()), eprt(argument.as_bytes()), epsv(argument.as_bytes()));
+        }
+    }
+}

@@ -196,3 +196,167 @@ fn hexadecimal(out: &mut Vec<u8>, value: u64) {
     }
     out.extend_from_slice(&digits);
 }
+
+#[cfg(test)]
+mod tests {
+    use portreeve_model::{Name, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file() -> Entry {
+        let mut entry = Entry::file(Name::new(*b"a").unwrap(), 1_025);
+        entry.mode = Some(0o100_640);
+        entry.modified = Some(Timestamp {
+            seconds: 1_795_365_661,
+            nanos: 5,
+        });
+        entry
+    }
+
+    fn check(facts: &str, entry: &Entry, kind: ToldKind, verbs: VerbSet, expected: &str) {
+        let mut out = Vec::new();
+        let told = Told {
+            entry,
+            kind,
+            verbs,
+            unique: 0xfe01,
+        };
+        append_facts(&mut out, Facts::choose(facts.as_bytes()), &told);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn facts_of_a_file() {
+        let all = "type;size;modify;perm;unique;unix.MODE;";
+        check(
+            all,
+            &file(),
+            ToldKind::Named,
+            VerbSet::full(),
+            "type=file;size=1025;modify=20261122164101;perm=adfrw;unique=000000000000fe01;UNIX.mode=0640; ",
+        );
+        check("size", &file(), ToldKind::Named, VerbSet::full(), "size=1025; ");
+        check("", &file(), ToldKind::Named, VerbSet::full(), " ");
+        check("perm", &file(), ToldKind::Named, VerbSet::NONE, "perm=; ");
+        check("perm", &file(), ToldKind::Named, VerbSet::read_only(), "perm=r; ");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let all = "type;size;modify;perm;UNIX.mode;";
+        let mut dir = Entry::dir(None);
+        check(
+            all,
+            &dir,
+            ToldKind::Named,
+            VerbSet::full(),
+            "type=dir;perm=ecdflmp; ",
+        );
+        dir.size = Some(4096);
+        check(
+            all,
+            &dir,
+            ToldKind::Current,
+            VerbSet::read_only(),
+            "type=cdir;perm=el; ",
+        );
+        check(all, &dir, ToldKind::Parent, VerbSet::NONE, "type=pdir;perm=e; ");
+        let mut entry = file();
+        entry.modified = Some(Timestamp::from_seconds(i64::MAX));
+        check("modify", &entry, ToldKind::Named, VerbSet::full(), " ");
+        entry.mode = Some(0o41_777);
+        check(
+            "UNIX.mode",
+            &entry,
+            ToldKind::Named,
+            VerbSet::full(),
+            "UNIX.mode=1777; ",
+        );
+    }
+
+    #[test]
+    fn links_and_devices() {
+        let link = Entry::bare(None, FileKind::Symlink);
+        check(
+            "type;perm;",
+            &link,
+            ToldKind::Named,
+            VerbSet::full(),
+            "type=OS.unix=slink;perm=df; ",
+        );
+        let device = Entry::bare(None, FileKind::Other);
+        check(
+            "type;perm;",
+            &device,
+            ToldKind::Named,
+            VerbSet::read_only(),
+            "type=OS.unix=other;perm=; ",
+        );
+    }
+
+    #[test]
+    fn choosing() {
+        let feature = |facts: Facts| facts.feature();
+        assert_eq!(
+            feature(Facts::default()),
+            "MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;"
+        );
+        for (argument, chosen) in [
+            (
+                "type;size;modify;perm;unique;UNIX.mode;",
+                "MLST OPTS type;size;modify;perm;unique;UNIX.mode;",
+            ),
+            ("SIZE;Type", "MLST OPTS type;size;"),
+            ("create;lang;size;;size;", "MLST OPTS size;"),
+            (" type; size; ", "MLST OPTS type;size;"),
+            ("", "MLST OPTS"),
+            ("types;", "MLST OPTS"),
+        ] {
+            assert_eq!(
+                Facts::choose(argument.as_bytes()).chosen(),
+                chosen,
+                "{argument:?}"
+            );
+        }
+        assert_eq!(
+            feature(Facts::choose(b"size;")),
+            "MLST type;size*;modify;perm;unique;UNIX.mode;"
+        );
+    }
+
+    proptest! {
+        /// RFC 3659 §7.2: facts are `name=value;`, then one space, and nothing in them is another.
+        #[test]
+        fn facts_are_well_formed(
+            bits in 0_u8..64,
+            (size, mode, seconds, unique) in any::<(Option<u64>, Option<u32>, Option<i64>, u64)>(),
+            verbs in prop::collection::vec(prop::sample::select(&Verb::ALL[..]), 0..11),
+            file in any::<bool>(),
+        ) {
+            let mut entry = Entry::bare(None, if file { FileKind::File } else { FileKind::Dir });
+            (entry.size, entry.mode) = (size, mode);
+            entry.modified = seconds.map(Timestamp::from_seconds);
+            let told = Told { entry: &entry, kind: ToldKind::Named, verbs: verbs.into_iter().collect(), unique };
+            let mut out = Vec::new();
+            append_facts(&mut out, Facts(bits), &told);
+            let text = String::from_utf8(out).unwrap();
+            let facts: Vec<_> = text.strip_suffix(' ').unwrap().split_terminator(';').collect();
+            for fact in facts {
+                let (name, value) = fact.split_once('=').unwrap();
+                let (bit, _) = ALL.iter().find(|(_, known)| *known == name).unwrap();
+                prop_assert!(bits & bit != 0);
+                prop_assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{}", fact);
+                if name == "size" {
+                    prop_assert_eq!(value.parse().ok(), size);
+                }
+                if name == "unique" {
+                    prop_assert_eq!(u64::from_str_radix(value, 16), Ok(unique));
+                }
+                if name == "UNIX.mode" {
+                    prop_assert_eq!(u32::from_str_radix(value, 8).ok(), mode.map(|mode| mode & 0o7777));
+                }
+            }
+        }
+    }
+}

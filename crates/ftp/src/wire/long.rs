@@ -70,3 +70,96 @@ fn time(out: &mut Vec<u8>, at: i64, now: i64) {
         append(out, moment.year, 5, b' ');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portreeve_model::{Name, Timestamp};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2026-11-22 16:43 UTC.
+    const NOW: i64 = 1_795_365_800;
+
+    fn written(entry: &Entry, now: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        append_long(&mut out, entry, now);
+        out
+    }
+
+    fn check(entry: &Entry, expected: &str) {
+        assert_eq!(written(entry, NOW).escape_ascii().to_string(), expected);
+    }
+
+    fn file(name: &[u8]) -> Entry {
+        let mut entry = Entry::file(Name::new(name).unwrap(), 12_345);
+        entry.mode = Some(0o640);
+        entry.owner = Some((1000, 100));
+        entry.modified = Some(Timestamp::from_seconds(NOW - 200));
+        entry
+    }
+
+    #[test]
+    fn lines_look_like_ls() {
+        check(
+            &file(b"a b"),
+            "-rw-r-----    1 1000     100         12345 Nov 22 16:40 a b",
+        );
+        let mut dir = Entry::dir(None);
+        dir.links = Some(12);
+        dir.modified = Some(Timestamp::from_seconds(0));
+        check(&dir, "drwxr-xr-x   12 0        0               0 Jan  1  1970 .");
+        let name = Some(Name::new(*b"l").unwrap());
+        check(
+            &Entry::bare(name, FileKind::Symlink),
+            "lrwxrwxrwx    1 0        0               0 Jan  1  1970 l",
+        );
+        check(
+            &file(b"a\r\nb"),
+            "-rw-r-----    1 1000     100         12345 Nov 22 16:40 a\\\\x0d\\\\x0ab",
+        );
+    }
+
+    #[test]
+    fn columns_grow() {
+        let mut entry = file(b"a");
+        (entry.size, entry.owner, entry.links) = (Some(u64::MAX), Some((u32::MAX, u32::MAX)), Some(123_456));
+        check(
+            &entry,
+            "-rw-r----- 123456 4294967295 4294967295 18446744073709551615 Nov 22 16:40 a",
+        );
+    }
+
+    #[test]
+    fn old_and_future_times_have_a_year() {
+        for (seconds, expected) in [
+            (NOW, "Nov 22 16:43"),
+            (NOW + 1, "Nov 22  2026"),
+            (NOW - RECENT + 1, "May 24 16:43"),
+            (NOW - RECENT, "May 24  2026"),
+            (-1, "Dec 31  1969"),
+            (i64::MAX, "Dec 31  9999"),
+            (i64::MIN, "Jan  1     0"),
+        ] {
+            let mut entry = file(b"a");
+            entry.modified = Some(Timestamp::from_seconds(seconds));
+            let line = String::from_utf8(written(&entry, NOW)).unwrap();
+            assert_eq!(line[43..55], *expected, "{seconds}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_entry_is_one_line(
+            name in prop::collection::vec(1_u8.., 1..40),
+            (size, mode, seconds, now) in any::<(Option<u64>, Option<u32>, i64, i64)>(),
+        ) {
+            if let Ok(name) = Name::new(name) {
+                let mut entry = Entry::bare(Some(name), FileKind::File);
+                (entry.size, entry.mode) = (size, mode);
+                entry.modified = Some(Timestamp::from_seconds(seconds));
+                prop_assert!(!written(&entry, now).iter().any(u8::is_ascii_control));
+            }
+        }
+    }
+}

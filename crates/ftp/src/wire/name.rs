@@ -67,3 +67,111 @@ pub fn path(cwd: &VPath, argument: &[u8]) -> Result<VPath, NotAPath> {
     }
     Ok(cwd.resolve(argument)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(name: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        append_shown(&mut out, name);
+        out
+    }
+
+    fn quoted(path: &VPath) -> Vec<u8> {
+        let mut out = Vec::new();
+        append_quoted(&mut out, path);
+        out
+    }
+
+    #[test]
+    fn names_are_shown_in_one_line() {
+        for (name, expected) in [
+            (&b"plain name"[..], &b"plain name"[..]),
+            ("n\u{e9}e \u{1f600}".as_bytes(), "n\u{e9}e \u{1f600}".as_bytes()),
+            (b"\xff\xe9", b"\xff\xe9"),
+            (b"a\nb\r\x1b\x7f", b"a\\x0ab\\x0d\\x1b\\x7f"),
+            (b"a\\b", b"a\\b"),
+        ] {
+            assert_eq!(shown(name), expected, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn paths_are_quoted() {
+        for (path, expected) in [
+            (&b"/"[..], &b"\"/\""[..]),
+            (b"/a \"b\"", b"\"/a \"\"b\"\"\""),
+            (b"/\"\n", b"\"/\"\"\\x0a\""),
+            (b"/\xff", b"\"/\xff\""),
+        ] {
+            assert_eq!(
+                quoted(&VPath::parse(path).unwrap()),
+                expected,
+                "{}",
+                path.escape_ascii()
+            );
+        }
+    }
+
+    fn check(argument: &[u8], expected: Result<&str, NotAPath>) {
+        let cwd = VPath::parse("/inbox/a").unwrap();
+        let expected = expected.map(|path| VPath::parse(path).unwrap());
+        assert_eq!(path(&cwd, argument), expected, "{}", argument.escape_ascii());
+    }
+
+    #[test]
+    fn paths() {
+        check(b"b", Ok("/inbox/a/b"));
+        check(b"/b", Ok("/b"));
+        check(b"../../../..", Ok("/"));
+        check(b" b ", Ok("/inbox/a/ b "));
+        check(b"~", Ok("/inbox/a/~"));
+        check(b"~/b", Ok("/inbox/a/~/b"));
+        check(b"*?[\"\\", Ok("/inbox/a/*?[\"\\"));
+        check(b"", Err(NotAPath::Empty));
+        for wrong in [&b"a\nb"[..], b"a\r", b"a\0", b"\x1b", b"\x7f", b"a\tb"] {
+            check(wrong, Err(NotAPath::Control));
+        }
+        check(&[b'a'; 256], Err(NotAPath::Path(PathError::NameTooLong)));
+        check(&[b'/'; 4097], Err(NotAPath::Path(PathError::TooLong)));
+    }
+
+    #[test]
+    fn refusals_are_sentences() {
+        for why in [
+            NotAPath::Empty,
+            NotAPath::Control,
+            NotAPath::Path(PathError::TooLong),
+        ] {
+            assert!(why.to_string().contains("path"), "{why:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_that_was_told_is_understood(raw in prop::collection::vec(any::<u8>(), 0..60)) {
+            let Ok(path) = path(&VPath::root(), &raw) else { return Ok(()) };
+            let quoted = quoted(&path);
+            let inside = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap();
+            let mut bytes = inside.iter().copied();
+            let mut told = Vec::new();
+            while let Some(byte) = bytes.next() {
+                if byte == b'"' {
+                    prop_assert_eq!(bytes.next(), Some(b'"'));
+                }
+                told.push(byte);
+            }
+            prop_assert_eq!(super::path(&VPath::parse("/elsewhere").unwrap(), &told), Ok(path));
+        }
+
+        #[test]
+        fn nothing_shown_is_a_control_character(name in prop::collection::vec(any::<u8>(), 0..60)) {
+            let shown = shown(&name);
+            prop_assert!(!shown.iter().any(u8::is_ascii_control));
+            prop_assert_eq!(shown == name, !name.iter().any(u8::is_ascii_control));
+        }
+    }
+}

@@ -40,3 +40,47 @@ pub(super) fn append_left(out: &mut Vec<u8>, value: u64, width: usize) {
         out.push(b' ');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("99999999999999999999999999", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            (" 1", None),
+            ("1 ", None),
+            ("0x10", None),
+            ("1e3", None),
+            ("\u{661}", None),
+        ] {
+            assert_eq!(number(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_can_be_read(value in any::<u64>(), width in 0_usize..=DIGITS) {
+            let mut out = b"x".to_vec();
+            append(&mut out, value, width, b'0');
+            prop_assert_eq!(number(&out[1..]), Some(value));
+            prop_assert!(out.len() > width);
+            let mut out = b"x".to_vec();
+            append_left(&mut out, value, width);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("x{value:<width$}"));
+            let mut out = b"x".to_vec();
+            append(&mut out, value, width, b' ');
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("x{value:>width$}"));
+        }
+    }
+}

@@ -255,3 +255,204 @@ mod symbols {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn options_are_dropped() {
+        for (argument, expected) in [
+            ("", ""),
+            ("-la", ""),
+            ("-la ", ""),
+            ("-la a", "a"),
+            ("-l -a -1 a b", "a b"),
+            ("-a  b", " b"),
+            ("-l -- -a", "-a"),
+            ("--", ""),
+            ("--help", "--help"),
+            ("-", "-"),
+            ("- a", "- a"),
+            ("-a.txt", "-a.txt"),
+            ("-a/b", "-a/b"),
+            ("a -la", "a -la"),
+            (" -la", " -la"),
+        ] {
+            let got = without_options(argument.as_bytes());
+            assert_eq!(got, expected.as_bytes(), "{argument:?}");
+        }
+    }
+
+    #[test]
+    fn splitting() {
+        for (argument, directory) in [
+            ("*", Some("")),
+            ("*.txt", Some("")),
+            ("/*", Some("/")),
+            ("a/b/?", Some("a/b/")),
+            ("[ab]", Some("")),
+            ("", None),
+            ("a", None),
+            ("a/", None),
+            ("*/a", None),
+            ("*/", None),
+            ("a[b", None),
+            ("a]b", None),
+            ("[]", None),
+            ("[!]", None),
+            ("{a,b}", None),
+        ] {
+            let (before, pattern) = split(argument.as_bytes());
+            assert_eq!(before, directory.unwrap_or(argument).as_bytes(), "{argument:?}");
+            assert_eq!(pattern.is_some(), directory.is_some(), "{argument:?}");
+        }
+        let long = [b'*'; MAX_PATTERN + 1];
+        assert!(split(&long).1.is_none());
+        assert!(split(&long[1..]).1.is_some());
+    }
+
+    fn pattern(text: &[u8]) -> Pattern {
+        split(text).1.unwrap()
+    }
+
+    fn check(text: &[u8], yes: &[&[u8]], no: &[&[u8]]) {
+        let pattern = pattern(text);
+        for name in yes {
+            assert!(
+                pattern.matches(name),
+                "{} {}",
+                text.escape_ascii(),
+                name.escape_ascii()
+            );
+        }
+        for name in no {
+            assert!(
+                !pattern.matches(name),
+                "{} {}",
+                text.escape_ascii(),
+                name.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn matching() {
+        check(b"*", &[b"", b"a", b".hidden", b"\xff\xfe", b"a b"], &[]);
+        check(
+            b"*.txt",
+            &[b".txt", b"a.txt", b"a.txt.txt"],
+            &[b"a.txt ", b"atxt", b"a.TXT"],
+        );
+        check(b"a*b*c", &[b"abc", b"aXbYc", b"abcbc"], &[b"ab", b"acb", b"abcd"]);
+        check(b"a**b", &[b"ab", b"axxb"], &[b"a"]);
+        check(
+            "?".as_bytes(),
+            &[b"a", "\u{e9}".as_bytes(), "\u{1f600}".as_bytes(), b"\xe9"],
+            &[b"", b"ab"],
+        );
+        check(
+            "??".as_bytes(),
+            &["\u{e9}a".as_bytes(), b"\xff\xff"],
+            &["\u{e9}".as_bytes()],
+        );
+        check(
+            "\u{e9}*".as_bytes(),
+            &["\u{e9}t\u{e9}".as_bytes()],
+            &[b"\xc3", "\u{e8}".as_bytes()],
+        );
+        check(b"\xff*", &[b"\xff", b"\xffa"], &[b"\xfe", "\u{ff}".as_bytes()]);
+        check(b"{a,b}*", &[b"{a,b}c"], &[b"a", b"b"]);
+        check(b"\\**", &[b"\\", b"\\a"], &[b"*"]);
+        check(b"[a?", &[b"[ab"], &[b"a", b"ab"]);
+    }
+
+    #[test]
+    fn sets() {
+        check(b"[a-c]x", &[b"ax", b"cx"], &[b"dx", b"x", b"[a-c]x"]);
+        check(
+            b"[!a-c]",
+            &[b"d", b"!", b"\xff", "\u{e9}".as_bytes()],
+            &[b"a", b"c", b""],
+        );
+        check(b"[^a]", &[b"b"], &[b"a"]);
+        check(b"[]a]", &[b"]", b"a"], &[b"b"]);
+        check(b"[!]a]", &[b"b"], &[b"]", b"a"]);
+        check(b"[a-]", &[b"a", b"-"], &[b"b"]);
+        check(b"[-a]", &[b"a", b"-"], &[b"b"]);
+        check(b"[c-a]", &[], &[b"a", b"b", b"c"]);
+        check(
+            "[\u{e0}-\u{e9}]".as_bytes(),
+            &["\u{e8}".as_bytes()],
+            &[b"e", "\u{ea}".as_bytes()],
+        );
+        check(b"[\xf0-\xff]*", &[b"\xf5"], &[b"\xe0", b"a"]);
+    }
+
+    /// What a backtracking matcher would not finish.
+    #[test]
+    fn the_worst_patterns() {
+        let name = [b'a'; MAX_PATTERN];
+        let stars = b"*a".repeat(127);
+        assert!(pattern(&stars).matches(&name));
+        assert!(!pattern(&[&stars[..], b"b"].concat()).matches(&name));
+        assert!(pattern(&[b'?'; MAX_PATTERN]).matches(&name));
+        assert!(!pattern(&[b'?'; MAX_PATTERN]).matches(&name[1..]));
+        assert!(pattern(&[&[b'a'; MAX_PATTERN - 1][..], b"*"].concat()).matches(&name));
+    }
+
+    /// The definition, word for word.
+    fn defined(pattern: &[char], name: &[char]) -> bool {
+        match pattern {
+            [] => name.is_empty(),
+            ['*', rest @ ..] => (0..=name.len()).any(|skip| defined(rest, &name[skip..])),
+            ['?', rest @ ..] => !name.is_empty() && defined(rest, &name[1..]),
+            ['[', rest @ ..] => {
+                let negated = matches!(rest.first(), Some('!' | '^'));
+                let inside = &rest[usize::from(negated)..];
+                match (1..inside.len()).find(|at| inside[*at] == ']') {
+                    None => name.first() == Some(&'[') && defined(rest, &name[1..]),
+                    Some(end) => {
+                        let hit = |c: &char| within(&inside[..end], *c) != negated;
+                        name.first().is_some_and(hit) && defined(&inside[end + 1..], &name[1..])
+                    }
+                }
+            }
+            [one, rest @ ..] => name.first() == Some(one) && defined(rest, &name[1..]),
+        }
+    }
+
+    fn within(members: &[char], c: char) -> bool {
+        match members {
+            [] => false,
+            [from, '-', to, rest @ ..] => (*from..=*to).contains(&c) || within(rest, c),
+            [one, rest @ ..] => *one == c || within(rest, c),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn matches_by_definition(text in "[ab*?\\[\\]!^\u{e9}-]{0,10}", name in "[ab\\[\\]!\u{e9}-]{0,8}") {
+            if let (b"", Some(pattern)) = split(text.as_bytes()) {
+                let (text, chars): (Vec<char>, Vec<char>) = (text.chars().collect(), name.chars().collect());
+                prop_assert_eq!(pattern.matches(name.as_bytes()), defined(&text, &chars));
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in prop::collection::vec(any::<u8>(), 0..300), name in prop::collection::vec(any::<u8>(), 0..300)) {
+            let rest = without_options(&text);
+            prop_assert!(text.ends_with(rest));
+            let (directory, pattern) = split(rest);
+            prop_assert!(rest.starts_with(directory));
+            if let Some(pattern) = pattern {
+                let _ = pattern.matches(&name);
+                let _ = pattern.matches(&text);
+            }
+        }
+    }
+}

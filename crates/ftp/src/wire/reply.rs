@@ -101,3 +101,102 @@ fn text(out: &mut Vec<u8>, line: &[u8]) {
     }
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(reply: &Reply) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        reply.append_to(&mut out);
+        out.split_off(6)
+    }
+
+    fn check(reply: &Reply, expected: &[u8]) {
+        assert_eq!(
+            written(reply).escape_ascii().to_string(),
+            expected.escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn replies() {
+        check(&Reply::new(200, "done"), b"200 done\r\n");
+        check(&Reply::new(226, ""), b"226 \r\n");
+        check(&Reply::new(257, format!("\"{}\"", '/')), b"257 \"/\"\r\n");
+        check(
+            &Reply::bytes(550, b"\xff\xc3\xa9".to_vec()),
+            b"550 \xff\xff\xc3\xa9\r\n",
+        );
+        check(
+            &Reply::new(211, "Features:").with("UTF8").with(*b"250 no end"),
+            b"211-Features:\r\n UTF8\r\n 250 no end\r\n211 End\r\n",
+        );
+        check(
+            &Reply::new(230, "Hello").with("there").ending("signed in"),
+            b"230-Hello\r\n there\r\n230 signed in\r\n",
+        );
+        check(&Reply::new(230, "alone").ending("not said"), b"230 alone\r\n");
+    }
+
+    #[test]
+    fn failures() {
+        assert!(
+            [421, 450, 550, 631]
+                .into_iter()
+                .all(|code| Reply::new(code, "").is_failure())
+        );
+        assert!(
+            ![150, 226, 350, 331]
+                .into_iter()
+                .any(|code| Reply::new(code, "").is_failure())
+        );
+    }
+
+    #[test]
+    fn no_text_splits_a_line() {
+        check(
+            &Reply::bytes(550, b"a\r\n230 in\x1b[2J\x7f\t\0".to_vec()),
+            b"550 a??230 in?[2J???\r\n",
+        );
+        check(
+            &Reply::new(211, "a\nb").with("c\r\n211 d").ending("e\n"),
+            b"211-a?b\r\n c??211 d\r\n211 e?\r\n",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_is_as_many_lines_as_it_was_made_of(
+            code in 100_u16..660,
+            first in prop::collection::vec(any::<u8>(), 0..80),
+            inner in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..5),
+            last in any::<String>(),
+        ) {
+            let several = !inner.is_empty();
+            let count = if several { inner.len() + 2 } else { 1 };
+            let reply = inner.into_iter().fold(Reply::bytes(code, first), Reply::with).ending(last);
+            let out = written(&reply);
+            let mut lines = super::super::Lines::default();
+            lines.feed(&out);
+            let lines: Vec<_> = lines.collect();
+            prop_assert_eq!(lines.len(), count);
+            let ends = out.windows(4).filter(|w| w[..3] == code.to_string().into_bytes()[..] && w[3] == b' ');
+            prop_assert!(ends.count() >= 1);
+            for (at, line) in lines.iter().enumerate() {
+                let super::super::Line::Whole(line) = line else {
+                    return Err(TestCaseError::fail("too long"));
+                };
+                prop_assert!(!line.iter().any(u8::is_ascii_control));
+                let start = match at {
+                    0 if several => format!("{code}-"),
+                    at if at + 1 == count => format!("{code} "),
+                    _ => " ".to_owned(),
+                };
+                prop_assert!(line.starts_with(start.as_bytes()));
+            }
+        }
+    }
+}

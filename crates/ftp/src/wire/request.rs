@@ -88,3 +88,78 @@ pub fn is_http(verb: &str) -> bool {
         "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" | "CONNECT" | "PRI"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(line: &[u8], expected: Option<(&str, &[u8])>) {
+        let parsed = parse(line.to_vec()).ok();
+        let parsed = parsed
+            .as_ref()
+            .map(|request| (request.verb.as_str(), &request.argument[..]));
+        assert_eq!(parsed, expected, "{}", line.escape_ascii());
+    }
+
+    #[test]
+    fn requests() {
+        check(b"NOOP", Some(("NOOP", b"")));
+        check(b"pwd ", Some(("PWD", b"")));
+        check(b"cWd a b", Some(("CWD", b"a b")));
+        check(b"CWD  a ", Some(("CWD", b" a ")));
+        check(b"STOR \xff\r\0\xc3", Some(("STOR", b"\xff\r\0\xc3")));
+        check(b"XSHA512 f", Some(("XSHA512", b"f")));
+        check(b"ABCDEFGHIJ", Some(("ABCDEFGHIJ", b"")));
+    }
+
+    #[test]
+    fn no_requests() {
+        for line in [
+            &b""[..],
+            b" NOOP",
+            b"ABCDEFGHIJK",
+            b"NO-OP",
+            b"NOOP\t",
+            b"NOOP\r",
+            b"\xc3\x89PRT",
+            b"\x16\x03\x01",
+            b"NO\0P",
+        ] {
+            check(line, None);
+        }
+    }
+
+    #[test]
+    fn methods_of_http_are_known() {
+        let Ok(request) = parse(b"get / HTTP/1.1".to_vec()) else {
+            panic!("it has a verb");
+        };
+        assert!(is_http(request.verb.as_str()));
+        assert!(["POST", "OPTIONS", "PRI"].into_iter().all(is_http));
+        assert!(!["USER", "OPTS", "PROT", ""].into_iter().any(is_http));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_keeps_every_byte(line in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(request) = parse(line.clone()) {
+                let verb = request.verb.as_str();
+                let rest = &line[verb.len()..];
+                prop_assert!((1..=10).contains(&verb.len()));
+                prop_assert!(verb.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()));
+                prop_assert!(line[..verb.len()].eq_ignore_ascii_case(verb.as_bytes()));
+                prop_assert!(rest.is_empty() || rest == [b" ", &request.argument[..]].concat());
+            }
+        }
+
+        #[test]
+        fn what_is_a_request_parses(verb in "[A-Za-z0-9]{1,10}", argument in prop::collection::vec(any::<u8>(), 0..60)) {
+            let line = [verb.as_bytes(), b" ", &argument].concat();
+            let request = parse(line).unwrap();
+            prop_assert_eq!(request.verb.as_str(), verb.to_uppercase());
+            prop_assert_eq!(request.argument, argument);
+        }
+    }
+}

@@ -123,3 +123,125 @@ impl Moment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(seconds: i64) -> String {
+        let mut out = Vec::new();
+        append_time(
+            &mut out,
+            Timestamp {
+                seconds,
+                nanos: 999_999_999,
+            },
+        );
+        String::from_utf8(out).unwrap()
+    }
+
+    fn check(seconds: i64, text: &str) {
+        assert_eq!(written(seconds), text);
+        assert_eq!(
+            time(text.as_bytes()),
+            Some(Timestamp::from_seconds(seconds)),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn both_ways() {
+        check(0, "19700101000000");
+        check(-1, "19691231235959");
+        check(951_782_400, "20000229000000");
+        check(1_709_208_000, "20240229120000");
+        check(1_795_365_661, "20261122164101");
+        check(4_107_542_400, "21000301000000");
+        check(FIRST, "00000101000000");
+        check(LAST, "99991231235959");
+    }
+
+    #[test]
+    fn beyond_the_calendar_is_its_end() {
+        for (seconds, text) in [
+            (i64::MIN, "00000101000000"),
+            (FIRST - 1, "00000101000000"),
+            (LAST + 1, "99991231235959"),
+            (i64::MAX, "99991231235959"),
+        ] {
+            assert_eq!(written(seconds), text);
+            assert!(!can_be_written(Timestamp::from_seconds(seconds)));
+        }
+    }
+
+    #[test]
+    fn fractions() {
+        for (text, nanos) in [
+            ("19700101000000.5", 500_000_000),
+            ("19700101000000.000000001", 1),
+            ("19700101000000.9999999999999", 999_999_999),
+        ] {
+            assert_eq!(
+                time(text.as_bytes()),
+                Some(Timestamp { seconds: 0, nanos }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_leap_second_is_the_one_after_it() {
+        assert_eq!(time(b"20161231235960"), time(b"20170101000000"));
+    }
+
+    #[test]
+    fn no_times() {
+        for text in [
+            "",
+            "1970",
+            "1970010100000",
+            "197001010000000",
+            "19700101000000.",
+            "19700101000000.x",
+            "19700101000000,5",
+            "19700101000000 ",
+            "19700001000000",
+            "19701301000000",
+            "19700100000000",
+            "19700132000000",
+            "20230229000000",
+            "19000229000000",
+            "20240431000000",
+            "19700101240000",
+            "19700101006000",
+            "19700101000061",
+            "-9700101000000",
+            "1970+101000000",
+            "1970010100000\u{660}",
+        ] {
+            assert_eq!(time(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_second_survives(seconds in FIRST..=LAST) {
+            prop_assert_eq!(time(written(seconds).as_bytes()), Some(Timestamp::from_seconds(seconds)));
+        }
+
+        #[test]
+        fn what_is_understood_is_written_alike(text in "[0-9]{4}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9]") {
+            if let Some(at) = time(text.as_bytes()) {
+                prop_assert_eq!(written(at.seconds), text);
+            }
+        }
+
+        #[test]
+        fn nothing_panics(seconds in any::<i64>(), text in prop::collection::vec(any::<u8>(), 0..20)) {
+            prop_assert_eq!(written(seconds).len(), 14);
+            let _ = time(&text);
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The codec against tables, against itself, and against whatever proptest thinks of.
