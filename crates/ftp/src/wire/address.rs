@@ -213,7 +213,11 @@ mod tests {
         }
 
         #[test]
-        fn eprt_understands_every_address(ip in any::<[u8; 16]>(), number in 1_u16.., delimiter in "[|!#$,/]") {
+        fn eprt_understands_every_address(
+            ip in any::<[u8; 16]>(),
+            number in 1_u16..,
+            delimiter in "[|!#$,/]",
+        ) {
             let ip = Ipv6Addr::from(ip);
             let text = format!("{delimiter}2{delimiter}{ip}{delimiter}{number}{delimiter}");
             prop_assert_eq!(eprt(text.as_bytes()), Ok(SocketAddr::new(ip.to_canonical(), number)));

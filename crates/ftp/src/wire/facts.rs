@@ -337,7 +337,8 @@ mod tests {
             let mut entry = Entry::bare(None, if file { FileKind::File } else { FileKind::Dir });
             (entry.size, entry.mode) = (size, mode);
             entry.modified = seconds.map(Timestamp::from_seconds);
-            let told = Told { entry: &entry, kind: ToldKind::Named, verbs: verbs.into_iter().collect(), unique };
+            let verbs = verbs.into_iter().collect();
+            let told = Told { entry: &entry, kind: ToldKind::Named, verbs, unique };
             let mut out = Vec::new();
             append_facts(&mut out, Facts(bits), &told);
             let text = String::from_utf8(out).unwrap();

@@ -78,7 +78,7 @@ impl Lines {
     }
 
     /// Forgets everything that was fed and not yet told, and gives the memory back: after AUTH TLS
-    /// nothing that came in the clear may count (RFC 4217 §12.3 and the STARTTLS injections).
+    /// nothing that came in the clear may count (the STARTTLS injection, CVE-2011-0411).
     pub fn clear(&mut self) {
         *self = Self {
             discarded: self.discarded,

@@ -444,7 +444,10 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in prop::collection::vec(any::<u8>(), 0..300), name in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn nothing_panics(
+            text in prop::collection::vec(any::<u8>(), 0..300),
+            name in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
             let rest = without_options(&text);
             prop_assert!(text.ends_with(rest));
             let (directory, pattern) = split(rest);

@@ -155,7 +155,10 @@ mod tests {
         }
 
         #[test]
-        fn what_is_a_request_parses(verb in "[A-Za-z0-9]{1,10}", argument in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn what_is_a_request_parses(
+            verb in "[A-Za-z0-9]{1,10}",
+            argument in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
             let line = [verb.as_bytes(), b" ", &argument].concat();
             let request = parse(line).unwrap();
             prop_assert_eq!(request.verb.as_str(), verb.to_uppercase());

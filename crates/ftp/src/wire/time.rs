@@ -232,7 +232,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_understood_is_written_alike(text in "[0-9]{4}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9]") {
+        fn what_is_understood_is_written_alike(
+            text in "[0-9]{4}[01][0-9][0-3][0-9][0-2][0-9][0-5][0-9][0-5][0-9]",
+        ) {
             if let Some(at) = time(text.as_bytes()) {
                 prop_assert_eq!(written(at.seconds), text);
             }
