@@ -53,6 +53,7 @@ const WORD_OWNERS: &[(&str, &str)] = &[
 /// Pages that administrators need.
 const PAGES: &[&str] = &[
     "sftp/docs/sftp.md",
+    "ftp/docs/ftps.md",
     "web/docs/https.md",
     "disk/docs/disk.md",
     "mailbox/docs/maildir.md",

@@ -16,12 +16,14 @@
 //! not run; no byte of a file passes before its data connection is what the options ask for; 226 is said
 //! after the commit.
 
+mod commands;
+mod control;
 mod data;
+mod door;
 mod options;
 mod tls;
 pub mod wire;
 
 pub use data::{Direct, Guide};
-pub use options::{
-    Ascii, ClientCertificates, CloseNotify, FtpOptions, PublicAddress, SessionReuse, TlsMode,
-};
+pub use door::{FtpDoor, serve};
+pub use options::{Ascii, ClientCertificates, CloseNotify, FtpOptions, PublicAddress, SessionReuse, TlsMode};

@@ -216,7 +216,10 @@ impl FtpOptions {
             wrong.push("session_reuse: \"require\" means nothing where tls is \"optional\"".to_owned());
         }
         if wrong.is_empty() {
-            Ok(Checked { passive_ports, public })
+            Ok(Checked {
+                passive_ports,
+                public,
+            })
         } else {
             Err(wrong)
         }
@@ -315,11 +318,20 @@ mod tests {
             (serde_json::json!({"passive_ports": "20-30"}), "1024"),
             (serde_json::json!({"public_address": "2001:db8::1"}), "IPv4"),
             (serde_json::json!({"public_address": "https://a"}), "host name"),
-            (serde_json::json!({"public_address": [{"networks": ["x"], "address": "a"}]}), "network"),
+            (
+                serde_json::json!({"public_address": [{"networks": ["x"], "address": "a"}]}),
+                "network",
+            ),
             (serde_json::json!({"stall_timeout": "0s"}), "stall_timeout"),
-            (serde_json::json!({"client_certificates": "optional"}), "client_ca"),
+            (
+                serde_json::json!({"client_certificates": "optional"}),
+                "client_ca",
+            ),
             (serde_json::json!({"client_ca": "ca.pem"}), "client_certificates"),
-            (serde_json::json!({"tls": "optional", "session_reuse": "require"}), "session_reuse"),
+            (
+                serde_json::json!({"tls": "optional", "session_reuse": "require"}),
+                "session_reuse",
+            ),
         ] {
             let why = options(&bad).check().unwrap_err().join("; ");
             assert!(why.contains(word), "{bad}: {why}");
@@ -334,7 +346,10 @@ mod tests {
         let public = options.checked().unwrap().public;
         let told = |client: &str| {
             let client = client.parse().unwrap();
-            public.iter().find(|line| line.is_for(client)).map(|line| line.address.clone())
+            public
+                .iter()
+                .find(|line| line.is_for(client))
+                .map(|line| line.address.clone())
         };
         assert_eq!(told("10.1.2.3").unwrap(), "10.0.0.5");
         assert_eq!(told("192.0.2.1").unwrap(), "203.0.113.7");

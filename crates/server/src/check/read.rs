@@ -269,6 +269,13 @@ impl<'a> Reader<'a> {
                 "sftp" => self
                     .two(&LISTENER, node, what)
                     .map(|(shared, own)| (shared, Protocol::Sftp(own))),
+                "ftps" => {
+                    let read = self.two::<_, portreeve_ftp::FtpOptions>(&LISTENER, node, what);
+                    read.map(|(shared, mut own)| {
+                        own.client_ca = own.client_ca.map(|path| self.absolute(&path));
+                        (shared, Protocol::Ftps(Box::new(own)))
+                    })
+                }
                 "https" => self
                     .two(&LISTENER, node, what)
                     .map(|(shared, own)| (shared, Protocol::Https(own))),

@@ -244,10 +244,12 @@ fn built(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
 /// The options of doors, by building what needs nothing from outside.
 fn doors(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
     for (at, listener) in &config.listeners {
-        if let Protocol::Https(options) = &listener.protocol
-            && let Err(error) = options.check()
-        {
-            let message = error.to_string();
+        let wrong = match &listener.protocol {
+            Protocol::Https(options) => options.check().map(drop).map_err(|error| vec![error.to_string()]),
+            Protocol::Ftps(options) => options.check(),
+            Protocol::Sftp(options) => options.check(),
+        };
+        for message in wrong.err().into_iter().flatten() {
             let key = message.split([':', ' ']).next().unwrap_or_default().to_owned();
             problems.push(Problem::new(tree.place(&format!("listener.{at}.{key}")), message));
         }

@@ -147,9 +147,9 @@ fn a_file_that_is_not_there_is_told_with_a_way_out() {
 #[test]
 fn what_is_not_built_is_refused_as_such() {
     check(
-        "[[listener]]\nprotocol = \"ftps\"\naddress = \"0.0.0.0:21\"\ntls = \"explicit\"\n[[auth]]\ntype = \"ldap\"\nurl = \"x\"\n[storage.mail]\ntype = \"exchange\"\n[store]\nurl = \"postgres://db/x\"\n",
+        "[[listener]]\nprotocol = \"console\"\naddress = \"0.0.0.0:9443\"\nui = true\n[[auth]]\ntype = \"ldap\"\nurl = \"x\"\n[storage.mail]\ntype = \"exchange\"\n[store]\nurl = \"postgres://db/x\"\n",
         &[
-            "2:12: protocol 'ftps' is not built yet in this version",
+            "2:12: protocol 'console' is not built yet in this version",
             "6:8: type 'ldap' is not built yet in this version",
             "9:8: type 'exchange' is not built yet in this version",
             "11:7: store 'postgres' is not built yet in this version",

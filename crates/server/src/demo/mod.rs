@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// The ports of a demo that stays.
-const PORTS: [u16; 2] = [2222, 8443];
+const PORTS: [u16; 3] = [2222, 2121, 8443];
 
 /// Runs until it is told to stop.
 pub(crate) fn run(dir: &Path, ephemeral: bool, out: &mut Out) -> Result<(), Failure> {
     let dir = std::path::absolute(dir)?;
     prepare(&dir)?;
-    let ports = if ephemeral { [0; 2] } else { free_ports(out) };
+    let ports = if ephemeral { [0; 3] } else { free_ports(out) };
     let config_file = dir.join("portreeve.toml");
     if place(&config_file, &template::config(ports))? == Placed::Edited {
         out.note(&format!(
@@ -90,7 +90,7 @@ fn place(path: &Path, text: &str) -> io::Result<Placed> {
 }
 
 /// The usual ports; for one that is taken, any.
-fn free_ports(out: &mut Out) -> [u16; 2] {
+fn free_ports(out: &mut Out) -> [u16; 3] {
     PORTS.map(|port| {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         match TcpListener::bind(address) {

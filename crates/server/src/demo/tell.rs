@@ -58,6 +58,13 @@ pub(super) fn text(told: &Told<'_>, dir: &Path) -> String {
              sftp -P {port} -o StrictHostKeyChecking=accept-new {user}@{host}\n"
         ));
     }
+    if let Some(ftps) = &told.ftps {
+        out.push_str(&format!(
+            "\nFTPS: the certificate is self-signed, so clients are told not to mind\n\n  \
+             curl -k --ssl-reqd -u {user}:{password} ftp://{ftps}/\n  \
+             lftp -u {user},{password} -e 'set ftp:ssl-force yes; set ssl:verify-certificate no' {ftps}\n"
+        ));
+    }
     if let Some(https) = &told.https {
         out.push_str(&format!(
             "\nHTTPS: the certificate is self-signed, so the browser warns\n\n  https://{https}/\n  \

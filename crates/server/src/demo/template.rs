@@ -1,7 +1,7 @@
 //! What the demo writes.
 
 /// The configuration, for loopback. Port 0 takes a free one.
-pub(super) fn config([sftp, https]: [u16; 2]) -> String {
+pub(super) fn config([sftp, ftps, https]: [u16; 3]) -> String {
     format!(
         r#"# Written by `portreeve demo`. Change it as you like: from then on it is yours and stays as it is.
 
@@ -19,6 +19,10 @@ sinks = [{{ type = "file", path = "audit.jsonl" }}]
 [[listener]]
 protocol = "sftp"
 address = "127.0.0.1:{sftp}"
+
+[[listener]]
+protocol = "ftps"
+address = "127.0.0.1:{ftps}"
 
 [[listener]]
 protocol = "https"
@@ -76,8 +80,8 @@ pub(super) fn without_ports(text: &str) -> String {
 pub(super) const FILES: &[(&str, &str)] = &[
     (
         "README.txt",
-        "Welcome to Portreeve.\n\nThis directory is served over SFTP and HTTPS at once. Put a file here over one\n\
-         of them and read it over the other. /mail is a mailbox: its folders are directories, the attachments\n\
+        "Welcome to Portreeve.\n\nThis directory is served over SFTP, FTPS and HTTPS at once. Put a file here over\n\
+         one of them and read it over another. /mail is a mailbox: its folders are directories, the attachments\n\
          of its messages are files.\n",
     ),
     (

@@ -24,7 +24,7 @@ impl io::Write for Shared {
 async fn begin(dir: &Path) -> (Arc<Service>, people::People) {
     prepare(dir).unwrap();
     let file = dir.join("portreeve.toml");
-    place(&file, &template::config([0, 0])).unwrap();
+    place(&file, &template::config([0; 3])).unwrap();
     let service = Service::start(check::check_file(&file).unwrap()).await.unwrap();
     let people = people::settle(service.store()).await.unwrap();
     (service, people)
@@ -32,7 +32,7 @@ async fn begin(dir: &Path) -> (Arc<Service>, people::People) {
 
 #[test]
 fn the_configuration_is_right() {
-    check_text(&template::config([2222, 8443]), Path::new("p"), Path::new("/d/p")).unwrap();
+    check_text(&template::config([2222, 2121, 8443]), Path::new("p"), Path::new("/d/p")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,12 +69,14 @@ async fn one_line_tells_everything_and_a_second_run_keeps_everything() {
         }
         assert!(line.starts_with("{\"sftp\":\"127.0.0.1:"), "{line}");
         assert!(
-            line.contains("\"ftps\":null") && line.contains("\"console\":null"),
+            line.contains("\"ftps\":\"127.0.0.1:") && line.contains("\"console\":null"),
             "{line}"
         );
         let text = tell::text(&told, dir.path());
         assert!(
-            text.contains("sftp -P ") && text.contains("curl -k -u demo:"),
+            text.contains("sftp -P ")
+                && text.contains("--ssl-reqd -u demo:")
+                && text.contains("curl -k -u demo:"),
             "{text}"
         );
         assert!(text.contains(people.password.expose()));
@@ -96,14 +98,14 @@ async fn one_line_tells_everything_and_a_second_run_keeps_everything() {
 fn an_edited_configuration_stays() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("portreeve.toml");
-    assert_eq!(place(&file, &template::config([0, 0])).unwrap(), Placed::Written);
+    assert_eq!(place(&file, &template::config([0; 3])).unwrap(), Placed::Written);
     assert_eq!(
-        place(&file, &template::config([2222, 8443])).unwrap(),
+        place(&file, &template::config([2222, 2121, 8443])).unwrap(),
         Placed::Written,
         "only the ports differ"
     );
-    let edited = format!("{}\n# mine\n", template::config([0, 0]));
+    let edited = format!("{}\n# mine\n", template::config([0; 3]));
     fs::write(&file, &edited).unwrap();
-    assert_eq!(place(&file, &template::config([0, 0])).unwrap(), Placed::Edited);
+    assert_eq!(place(&file, &template::config([0; 3])).unwrap(), Placed::Edited);
     assert_eq!(fs::read_to_string(&file).unwrap(), edited);
 }

@@ -59,6 +59,8 @@ pub struct Listener {
 pub enum Protocol {
     /// SSH file transfer.
     Sftp(portreeve_sftp::SftpOptions),
+    /// FTP over TLS.
+    Ftps(Box<portreeve_ftp::FtpOptions>),
     /// The browser and the file API.
     Https(portreeve_web::WebOptions),
 }
@@ -69,6 +71,7 @@ impl Protocol {
     pub const fn door(&self) -> Door {
         match self {
             Self::Sftp(_) => Door::Sftp,
+            Self::Ftps(_) => Door::Ftps,
             Self::Https(_) => Door::Https,
         }
     }

@@ -59,8 +59,8 @@ pub(crate) const LISTENER: Family = Family {
     tag: "protocol",
     kinds: &[
         built("sftp", pair::<ListenerOptions, portreeve_sftp::SftpOptions>),
+        built("ftps", pair::<ListenerOptions, portreeve_ftp::FtpOptions>),
         built("https", pair::<ListenerOptions, portreeve_web::WebOptions>),
-        unbuilt("ftps"),
         unbuilt("console"),
     ],
 };

@@ -1,9 +1,18 @@
 //! Doors, one for each listener, kept while their options stay the same; and what lies between an
 //! accepted socket and a door: the gatekeeper's knock and, where the door speaks TLS, the handshake.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use ipnet::IpNet;
+use portreeve_ftp::{ClientCertificates, FtpDoor, FtpOptions, Guide, SessionReuse};
 use portreeve_model::Origin;
 use portreeve_session::{Audience, Connection, Gatekeeper};
 use portreeve_sftp::{HostKeyError, HostKeys, SftpDoor, SftpOptions};
@@ -15,12 +24,14 @@ use tokio_rustls::TlsAcceptor;
 use super::fingerprint;
 use crate::{
     options::{Config, Listener, Protocol},
-    supervisor::{Desired, Entrance},
+    supervisor::{Desired, Entrance, read_header},
     tls::{self, WatchedPair},
 };
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a trusted proxy may take for the header of a data connection.
+const HEADER: Duration = Duration::from_secs(5);
 /// Read from the socket at once: rustls alone asks for 4 to 16 KiB.
 const READ_AHEAD: usize = 64 << 10;
 /// What HTTPS offers (RFC 7301).
@@ -30,6 +41,7 @@ const HTTP_ALPN: [&str; 2] = ["h2", "http/1.1"];
 #[derive(Clone)]
 enum Door {
     Sftp(Arc<SftpDoor>),
+    Ftps(Arc<FtpDoor>),
     Https(Arc<WebDoor>),
 }
 
@@ -58,7 +70,7 @@ impl Doors {
         if config
             .listeners
             .iter()
-            .any(|listener| matches!(listener.protocol, Protocol::Https(_)))
+            .any(|listener| matches!(listener.protocol, Protocol::Https(_) | Protocol::Ftps(_)))
         {
             match self.tls(config, data_dir) {
                 Ok(tls) => doors.tls = Some(tls),
@@ -66,7 +78,7 @@ impl Doors {
             }
         }
         for listener in &config.listeners {
-            match self.door(listener, data_dir) {
+            match self.door(listener, data_dir, doors.tls.as_ref()) {
                 Ok(door) => {
                     doors.open.insert(Arc::clone(&listener.name), door);
                 }
@@ -82,7 +94,12 @@ impl Doors {
 
     /// The door of a listener, with what it was made of: host keys that were exchanged on disk make
     /// another door too.
-    fn door(&self, listener: &Listener, data_dir: &Path) -> Result<(String, Door), String> {
+    fn door(
+        &self,
+        listener: &Listener,
+        data_dir: &Path,
+        tls: Option<&Tls>,
+    ) -> Result<(String, Door), String> {
         let kept = |print: &String| {
             let kept = self
                 .open
@@ -99,6 +116,21 @@ impl Doors {
                     tracing::info!(listener = %listener.name, keys = fingerprints.join(" "), "host keys");
                     Door::Sftp(SftpDoor::new(options, &keys))
                 });
+                Ok((print, door))
+            }
+            Protocol::Ftps(options) => {
+                // Without a certificate there is no such door, and that has been told already.
+                let tls = tls.ok_or("there is no certificate")?;
+                let signers = match &options.client_ca {
+                    None => Vec::new(),
+                    Some(path) => std::fs::read(path)
+                        .map_err(|error| format!("client_ca: {}: {error}", path.display()))?,
+                };
+                let print = fingerprint(&(options, &tls.fingerprint, &signers));
+                let door = match kept(&print) {
+                    Some(door) => door,
+                    None => Door::Ftps(ftp_door(options, tls, &signers)?),
+                };
                 Ok((print, door))
             }
             Protocol::Https(options) => {
@@ -164,11 +196,25 @@ impl Doors {
                     gate: gate.clone(),
                     door: door.clone(),
                     tls,
+                    guide: Arc::new(BehindProxies(listener.trusted.clone())),
                 }),
             })
         });
         desired.collect()
     }
+}
+
+fn ftp_door(options: &FtpOptions, tls: &Tls, signers: &[u8]) -> Result<Arc<FtpDoor>, String> {
+    let clients = match options.client_certificates {
+        ClientCertificates::Off => tls::Clients::Unasked,
+        ClientCertificates::Optional => tls::Clients::Asked(signers),
+        ClientCertificates::Required => tls::Clients::Certified(signers),
+    };
+    // Clients resume TLS 1.3 on data connections too seldom to demand it.
+    let newest = options.session_reuse != SessionReuse::Require;
+    let config = tls::ftp_config(Arc::clone(&tls.pair), newest, clients)
+        .map_err(|error| format!("client_ca: {error}"))?;
+    FtpDoor::new(options, Arc::new(config)).map_err(|wrong| wrong.join("; "))
 }
 
 /// The keys that a listener offers; what is missing is made.
@@ -186,6 +232,22 @@ struct Doorway {
     gate: Gatekeeper,
     door: Door,
     tls: Option<TlsAcceptor>,
+    guide: Arc<dyn Guide>,
+}
+
+/// Whose an FTP data connection is: from a trusted proxy the header tells, as on control connections.
+struct BehindProxies(Vec<IpNet>);
+
+#[async_trait]
+impl Guide for BehindProxies {
+    async fn whose(&self, stream: &mut TcpStream, from: SocketAddr) -> io::Result<IpAddr> {
+        let from = from.ip().to_canonical();
+        if !self.0.iter().any(|network| network.contains(&from)) {
+            return Ok(from);
+        }
+        let told = read_header(stream, HEADER).await.map_err(io::Error::other)?;
+        Ok(told.map_or(from, |ends| ends.peer.ip().to_canonical()))
+    }
 }
 
 #[async_trait]
@@ -202,6 +264,10 @@ impl Entrance for Doorway {
         tracing::Span::current().record("id", tracing::field::display(connection.id()));
         match (&self.door, &self.tls) {
             (Door::Sftp(door), _) => portreeve_sftp::serve(Arc::clone(door), stream, connection).await,
+            (Door::Ftps(door), _) => {
+                let guide = Arc::clone(&self.guide);
+                portreeve_ftp::serve(Arc::clone(door), stream, connection, guide).await;
+            }
             (Door::Https(door), Some(tls)) => https(Arc::clone(door), tls, stream, connection).await,
             // Doors are opened with TLS or not at all.
             (Door::Https(_), None) => tracing::error!("no certificate"),

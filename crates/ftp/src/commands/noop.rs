@@ -1,0 +1,8 @@
+//! NOOP (RFC 959, section 4.1.3).
+
+use super::{Answer, say};
+use crate::control::Client;
+
+pub(super) async fn run(_: &mut Client, _: &[u8]) -> Answer {
+    say(200, "nothing done")
+}

@@ -1,0 +1,31 @@
+//! SIZE (RFC 3659, section 4). Of what the person left unfinished it is the length that is kept, where a
+//! resume goes on.
+
+use portreeve_model::VPath;
+use portreeve_session::{Entry, Links};
+
+use super::{Answer, Step, say};
+use crate::control::{Client, Type};
+
+pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
+    let path = client.path(argument)?;
+    if client.door.converts() && client.kind == Type::Ascii {
+        return say(550, "no size is true in TYPE A; use TYPE I");
+    }
+    let entry = seen(client, &path).await?;
+    match entry.size.filter(|_| entry.is_file()) {
+        Some(size) => say(213, size.to_string()),
+        None => say(550, "that is not a file with a size"),
+    }
+}
+
+/// What is at a path as its person sees it: an unfinished upload of theirs before what is complete.
+pub(super) async fn seen(client: &Client, path: &VPath) -> Result<Entry, Step> {
+    let fs = client.fs()?;
+    if let (Some(name), Some(partial)) = (path.file_name(), fs.partial(path).await?) {
+        let mut entry = Entry::file(name, partial.size);
+        entry.modified = Some(partial.modified);
+        return Ok(entry);
+    }
+    Ok(fs.stat(path, Links::Follow).await?)
+}

@@ -1,0 +1,162 @@
+//! The bytes of a control connection: lines in, replies out, in clear text or over TLS.
+//!
+//! Invariants: nothing that came before the TLS handshake is read after it; a client that does not read
+//! its replies holds nothing for longer than [`PATIENCE`].
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::wire::{Line, Lines, Reply};
+
+/// How long a reply may wait for its client, and a TLS handshake for its end.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Read at once: no command is longer by much.
+const READ: usize = 4 << 10;
+/// The first byte of a TLS handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 0x16;
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A handshake failed.
+    Gone,
+}
+
+/// Why no further line comes.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The client closed the connection, or it broke.
+    Closed,
+    /// It began a TLS handshake without asking for one.
+    UnaskedTls,
+}
+
+/// A control connection.
+pub(crate) struct Talk {
+    stream: Stream,
+    lines: Lines,
+    heard: bool,
+}
+
+impl Talk {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: Stream::Plain(stream),
+            lines: Lines::default(),
+            heard: false,
+        }
+    }
+
+    pub(crate) const fn has_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// The version and cipher of its TLS, for `STAT`.
+    pub(crate) fn tls_text(&self) -> String {
+        let Stream::Tls(stream) = &self.stream else {
+            return "none".to_owned();
+        };
+        let (_, session) = stream.get_ref();
+        let version = session.protocol_version().and_then(|version| version.as_str());
+        let suite = session
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str());
+        format!("{} {}", version.unwrap_or("?"), suite.unwrap_or("?"))
+    }
+
+    /// Bytes of overlong lines that were thrown away so far.
+    pub(crate) fn discarded(&self) -> u64 {
+        self.lines.discarded()
+    }
+
+    /// The next line. Nothing is lost when the call is dropped.
+    ///
+    /// # Errors
+    /// [`Lost`].
+    pub(crate) async fn line(&mut self) -> Result<Line, Lost> {
+        let mut buffer = [0; READ];
+        loop {
+            if let Some(line) = self.lines.next() {
+                return Ok(line);
+            }
+            let read = match &mut self.stream {
+                Stream::Plain(stream) => stream.read(&mut buffer).await,
+                Stream::Tls(stream) => stream.read(&mut buffer).await,
+                Stream::Gone => Ok(0),
+            };
+            let came = buffer.get(..read.unwrap_or(0)).unwrap_or_default();
+            let Some(first) = came.first() else {
+                return Err(Lost::Closed);
+            };
+            if !self.heard && !self.has_tls() && *first == HANDSHAKE {
+                return Err(Lost::UnaskedTls);
+            }
+            self.heard = true;
+            self.lines.feed(came);
+        }
+    }
+
+    /// Sends a reply.
+    ///
+    /// # Errors
+    /// The connection broke, or its client does not read.
+    pub(crate) async fn say(&mut self, reply: &Reply) -> io::Result<()> {
+        let mut out = Vec::with_capacity(128);
+        reply.append_to(&mut out);
+        tracing::trace!(code = reply.code, "reply");
+        self.send(&out).await
+    }
+
+    /// Sends what is encoded already.
+    ///
+    /// # Errors
+    /// As [`Talk::say`].
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sent = async {
+            match &mut self.stream {
+                Stream::Plain(stream) => stream.write_all(bytes).await,
+                Stream::Tls(stream) => {
+                    stream.write_all(bytes).await?;
+                    stream.flush().await
+                }
+                Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+            }
+        };
+        timeout(PATIENCE, sent).await?
+    }
+
+    /// Does the server's part of a TLS handshake. What came before it is thrown away: it may be somebody
+    /// else's (RFC 4217, section 12.2; CVE-2011-0411).
+    ///
+    /// # Errors
+    /// It failed, or took too long; the connection is of no more use.
+    pub(crate) async fn start_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+        self.lines.clear();
+        let stream = match std::mem::replace(&mut self.stream, Stream::Gone) {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(_) | Stream::Gone => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let accepted = timeout(PATIENCE, TlsAcceptor::from(config).accept(stream));
+        self.stream = Stream::Tls(Box::new(accepted.await??));
+        Ok(())
+    }
+
+    /// Closes it: TLS's farewell, then the end of the stream, as long as the client lets us.
+    pub(crate) async fn close(self) {
+        let closed: std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match self.stream {
+            Stream::Plain(mut stream) => Box::pin(async move { stream.shutdown().await }),
+            Stream::Tls(mut stream) => Box::pin(async move { stream.shutdown().await }),
+            Stream::Gone => return,
+        };
+        let _ = timeout(FAREWELL, closed).await;
+    }
+}
