@@ -132,6 +132,7 @@ impl Client {
         let verb = request.verb.as_str();
         if wire::is_http(verb) {
             // A browser that was sent here by somebody else's page: not a word, lest it be shown there.
+            self.connection.turned_away("an HTTP request came");
             return Some(End::Silent("HTTP"));
         }
         let Some(command) = commands::find(verb) else {

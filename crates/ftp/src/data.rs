@@ -14,6 +14,8 @@ mod linger;
 mod outcome;
 mod ports;
 mod receive;
+#[cfg(test)]
+mod rig;
 mod send;
 mod sheet;
 mod socket;

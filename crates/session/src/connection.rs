@@ -197,6 +197,12 @@ impl Connection {
         }
     }
 
+    /// Records that what came is none of this door's business (a request of another protocol): the
+    /// connection is to be closed. At most so many a minute from one address, as at accept.
+    pub fn turned_away(&self, why: &str) {
+        self.gate.turned_away(&self.origin, why, Instant::now());
+    }
+
     async fn attempt(&mut self, user: &UserName, what: Try) -> SignIn {
         let began = Instant::now();
         if self.tries >= self.limits.attempts {

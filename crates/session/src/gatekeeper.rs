@@ -176,7 +176,7 @@ impl Gatekeeper {
         ))
     }
 
-    fn turned_away(&self, origin: &Origin, why: &str, began: Instant) {
+    pub(crate) fn turned_away(&self, origin: &Origin, why: &str, began: Instant) {
         let Some(unrecorded) = self.0.knocks.note(origin.source(), began) else {
             metrics::counter!("portreeve_knocks_unrecorded_total").increment(1);
             return;

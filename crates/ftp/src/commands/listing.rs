@@ -238,9 +238,7 @@ pub(super) async fn send(client: &mut Client, argument: &[u8], form: Form) -> An
             client.pump(&progress, job).await
         }
         Err(cut) => {
-            if let Some(session) = client.session() {
-                session.turned_away(cut.error.message());
-            }
+            client.turned_away(cut.error.message());
             Err(cut)
         }
     };

@@ -26,14 +26,13 @@ pub(super) fn active(client: &mut Client, address: SocketAddr) -> Answer {
         return say(503, "EPSV ALL was sent: only EPSV is taken");
     }
     if !client.door.options.active {
+        client.turned_away("an active data connection was asked for, which the listener does not allow");
         return say(502, "the server does not connect to clients; use EPSV or PASV");
     }
     if address.ip().to_canonical() != client.peer().ip() || address.port() < FIRST {
-        if let Some(session) = client.session() {
-            session.turned_away(&format!(
-                "a data connection to {address} was asked for, which is not the client"
-            ));
-        }
+        client.turned_away(&format!(
+            "a data connection to {address} was asked for, which is not the client"
+        ));
         return say(
             504,
             "a data connection goes to your own address and a port from 1024 on",

@@ -15,9 +15,7 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
             say(200, "data connections have TLS")
         }
         b"C" | b"c" if client.door.needs_tls() => {
-            if let Some(session) = client.session() {
-                session.turned_away("PROT C: data connections without TLS were asked for");
-            }
+            client.turned_away("PROT C: data connections without TLS were asked for");
             say(534, "data connections need TLS here")
         }
         b"C" | b"c" => {

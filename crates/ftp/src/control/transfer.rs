@@ -106,12 +106,21 @@ impl Client {
     /// 521 (RFC 4217, section 9).
     pub(crate) fn data_allowed(&self) -> Result<(), Reply> {
         if self.door.needs_tls() && self.protection != Protection::Private {
+            self.turned_away("a data connection without TLS was asked for");
             return Err(Reply::new(
                 521,
                 "data connections need TLS here: send PBSZ 0 and PROT P first",
             ));
         }
         Ok(())
+    }
+
+    /// Records what was refused by the rules of this listener.
+    pub(crate) fn turned_away(&self, why: &str) {
+        match self.session() {
+            Some(session) => session.turned_away(why),
+            None => self.connection.turned_away(why),
+        }
     }
 
     fn data_cx(&self) -> DataCx {

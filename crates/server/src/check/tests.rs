@@ -89,10 +89,10 @@ fn tagged_elements_are_told_apart() {
     check(
         "[[listener]]\nprotocol = \"sfpt\"\naddress = \"127.0.0.1:1\"\n[[listener]]\naddress = \"127.0.0.1:2\"\n",
         &[
-            "2:12: 'protocol' of [[listener]] is 'sfpt'; it must be one of sftp, https",
+            "2:12: 'protocol' of [[listener]] is 'sfpt'; it must be one of sftp, ftps, https",
             "  hint: did you mean 'sftp'?",
             "4:1: [[listener]] needs 'protocol'",
-            "  hint: protocol is one of sftp, https",
+            "  hint: protocol is one of sftp, ftps, https",
         ],
     );
     check(

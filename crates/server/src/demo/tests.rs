@@ -32,7 +32,12 @@ async fn begin(dir: &Path) -> (Arc<Service>, people::People) {
 
 #[test]
 fn the_configuration_is_right() {
-    check_text(&template::config([2222, 2121, 8443]), Path::new("p"), Path::new("/d/p")).unwrap();
+    check_text(
+        &template::config([2222, 2121, 8443]),
+        Path::new("p"),
+        Path::new("/d/p"),
+    )
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

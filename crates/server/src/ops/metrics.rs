@@ -85,6 +85,10 @@ fn describe() {
         "TLS handshakes that failed or took too long"
     );
     describe_counter!(
+        "portreeve_ftp_strangers_total",
+        "FTP data connections that did not come from the client"
+    );
+    describe_counter!(
         "portreeve_tls_exchanges_total",
         "Changed certificate files, by outcome"
     );

@@ -18,7 +18,6 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("listener https", "address", "\"0.0.0.0:8443\""),
     ("listener ftps", "address", "\"0.0.0.0:2121\""),
     ("listener ftps", "name", "\"ftps\""),
-    ("listener ftps", "client_ca", "\"tls/clients.pem\""),
     ("listener ftps", "public_address", "\"203.0.113.7\""),
     ("listener ftps", "welcome", "\"Files of Example Ltd\""),
     ("listener ftps", "login_text", "\"Files are kept for 30 days\""),
