@@ -1,6 +1,13 @@
 //! What tests of the pumps need: files of a real session over a storage in memory, and clients.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use portreeve_auth::{Attempt, Chain, GroupRule, Identity, Method, Resolver, Standing, Step, Verdict};
@@ -53,6 +60,7 @@ pub(super) struct Files {
     pub(super) memory: Arc<Memory>,
     pub(super) faulty: Arc<Faulty>,
     pub(super) session: Session,
+    planted: AtomicUsize,
 }
 
 impl Files {
@@ -92,11 +100,12 @@ impl Files {
             memory,
             faulty,
             session,
+            planted: AtomicUsize::new(0),
         }
     }
 
     pub(super) async fn download(&self, content: &[u8]) -> Download {
-        let path = VPath::parse("/down").unwrap();
+        let path = VPath::parse(&format!("/down{}", self.planted.fetch_add(1, Ordering::SeqCst))).unwrap();
         self.memory.plant(&path, content).unwrap();
         self.session.fs().download(&path).await.unwrap()
     }

@@ -160,11 +160,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let room = buf.remaining().min(self.most.load(Ordering::SeqCst));
         let mut part = buf.take(room);
         let done = Pin::new(&mut self.wire).poll_read(cx, &mut part);
-        let n = part.filled().len();
-        self.seen.lock().extend_from_slice(part.filled());
-        let filled = part.filled().to_vec();
-        drop(filled.len().checked_sub(n));
-        buf.put_slice(&filled);
+        let came = part.filled().to_vec();
+        self.seen.lock().extend_from_slice(&came);
+        buf.put_slice(&came);
         done
     }
 }

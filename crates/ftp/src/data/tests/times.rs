@@ -140,7 +140,7 @@ async fn but_there_is_an_end_to_that_too() {
     assert!((600..602).contains(&time.as_secs()), "{time:?}");
     assert_eq!(file.keep(received.unwrap_err().error()).await.unwrap(), 11);
 
-    let (near, mut far) = tls.pipe(1000).await;
+    let (near, mut far) = plain(1000).await;
     let file = files.download(&bytes(10_000_000)).await;
     let progress = Progress::default();
     let job = took(send(near, &file, 0, Text::AsIs, &pace, &progress));

@@ -98,11 +98,9 @@ async fn that_break_within_a_record_are_broken_whatever_is_lenient() {
         let received = receive(near, &file, Some(0), Text::AsIs, &PACE, end, &progress);
         let client = async {
             let mut raw = far.into_inner().0;
-            raw.write_all(
-                b"\x17\x03\x03\x00\x40 this is no record of this key, and long enough to be one....",
-            )
-            .await
-            .unwrap();
+            let mut record = vec![0; 5 + 64];
+            record[..5].copy_from_slice(&[23, 3, 3, 0, 64]);
+            raw.write_all(&record).await.unwrap();
             raw
         };
         let (received, _raw) = tokio::join!(received, client);
