@@ -105,7 +105,7 @@ impl Files {
     }
 
     pub(super) async fn download(&self, content: &[u8]) -> Download {
-        let path = VPath::parse(&format!("/down{}", self.planted.fetch_add(1, Ordering::SeqCst))).unwrap();
+        let path = VPath::parse(format!("/down{}", self.planted.fetch_add(1, Ordering::SeqCst))).unwrap();
         self.memory.plant(&path, content).unwrap();
         self.session.fs().download(&path).await.unwrap()
     }

@@ -126,7 +126,8 @@ async fn demanded_reuse_is_asked_before_any_byte() {
         // The first word over the control connection brings the tickets.
         let spoken = tokio::spawn(crate::data::rig::drained(far));
         near.finish(b"220").await.unwrap();
-        spoken.await.unwrap();
+        let (word, end) = spoken.await.unwrap();
+        assert!(word == b"220" && end.is_ok());
         for (client, expected) in [
             (known, Ok(Some(true))),
             (tls(versions).client, Err(Unprotected::NotReused)),
