@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_placeholder_for_an_unusable_password_opens_nothing() {
+    async fn an_unusable_password_opens_nothing_and_costs_a_hash() {
         let hasher = Hasher::new(CHEAP, 1, 4).unwrap();
         let stored = StoredHash::parse(&hasher.hash(&secret("x")).await.unwrap()).unwrap();
         for unusable in [String::new(), "x".repeat(1025)] {

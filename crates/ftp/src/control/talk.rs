@@ -3,11 +3,18 @@
 //! Invariants: nothing that came before the TLS handshake is read after it; a client that does not read
 //! its replies holds nothing for longer than [`PATIENCE`].
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
@@ -83,26 +90,33 @@ impl Talk {
     /// # Errors
     /// [`Lost`].
     pub(crate) async fn line(&mut self) -> Result<Line, Lost> {
-        let mut buffer = [0; READ];
         loop {
             if let Some(line) = self.lines.next() {
                 return Ok(line);
             }
-            let read = match &mut self.stream {
-                Stream::Plain(stream) => stream.read(&mut buffer).await,
-                Stream::Tls(stream) => stream.read(&mut buffer).await,
-                Stream::Gone => Ok(0),
-            };
-            let came = buffer.get(..read.unwrap_or(0)).unwrap_or_default();
-            let Some(first) = came.first() else {
-                return Err(Lost::Closed);
-            };
-            if !self.heard && !self.has_tls() && *first == HANDSHAKE {
+            let first = poll_fn(|cx| self.poll_bytes(cx)).await.ok_or(Lost::Closed)?;
+            if !self.heard && !self.has_tls() && first == HANDSHAKE {
                 return Err(Lost::UnaskedTls);
             }
             self.heard = true;
-            self.lines.feed(came);
         }
+    }
+
+    /// Takes what came, and answers its first byte; none at the end. The buffer lives no longer than this
+    /// call: a connection on which nobody speaks has none.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<u8>> {
+        let mut buffer = [0; READ];
+        let mut came = ReadBuf::new(&mut buffer);
+        let read = match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut came),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, &mut came),
+            Stream::Gone => return Poll::Ready(None),
+        };
+        if ready!(read).is_err() {
+            return Poll::Ready(None);
+        }
+        self.lines.feed(came.filled());
+        Poll::Ready(came.filled().first().copied())
     }
 
     /// Sends a reply.
@@ -152,7 +166,7 @@ impl Talk {
 
     /// Closes it: TLS's farewell, then the end of the stream, as long as the client lets us.
     pub(crate) async fn close(self) {
-        let closed: std::pin::Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match self.stream {
+        let closed: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match self.stream {
             Stream::Plain(mut stream) => Box::pin(async move { stream.shutdown().await }),
             Stream::Tls(mut stream) => Box::pin(async move { stream.shutdown().await }),
             Stream::Gone => return,
