@@ -7,7 +7,7 @@ use portreeve_model::VPath;
 use portreeve_session::{Download, FsError, FsErrorKind};
 use sha2::Digest as _;
 
-use super::{Answer, Step, say};
+use super::{Answer, Step, say, size::readable};
 use crate::{
     control::{Beside, Client},
     data::Progress,
@@ -169,7 +169,7 @@ async fn sum(
     algorithm: Algorithm,
     range: Option<(u64, u64)>,
 ) -> Result<Summed, Step> {
-    let file = client.fs()?.download(path).await?;
+    let file = readable(client, path).await?;
     let size = file.entry().size.unwrap_or(u64::MAX);
     let (first, last) = range.unwrap_or((0, u64::MAX));
     let end = last.saturating_add(1).min(size);

@@ -2,7 +2,7 @@
 
 use portreeve_session::{FsError, FsErrorKind};
 
-use super::{Answer, Step, say};
+use super::{Answer, Step, say, size::readable};
 use crate::{
     control::Client,
     data::{self, Progress},
@@ -13,7 +13,7 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
     let from = std::mem::take(&mut client.restart);
     let path = client.path(argument)?;
     let channel = client.open_data().await?;
-    let file = client.fs()?.download(&path).await?;
+    let file = readable(client, &path).await?;
     let size = file.entry().size;
     if size.is_some_and(|size| from > size) {
         let text = format!("the file ends before byte {from}");
@@ -25,6 +25,7 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         None => "here it comes".to_owned(),
     };
     if client.talk.say(&Reply::new(150, opening)).await.is_err() {
+        file.fail(&FsError::new(FsErrorKind::Cancelled).context("the control connection broke"));
         return Err(Step::Gone);
     }
     let (progress, pace, text) = (Progress::default(), client.pace(), client.text());

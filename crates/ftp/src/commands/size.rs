@@ -2,7 +2,7 @@
 //! resume goes on.
 
 use portreeve_model::VPath;
-use portreeve_session::{Entry, Links};
+use portreeve_session::{Download, Entry, FsError, FsErrorKind, Links, Partial};
 
 use super::{Answer, Step, say};
 use crate::control::{Client, Type};
@@ -17,6 +17,21 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         Some(size) => say(213, size.to_string()),
         None => say(550, "that is not a file with a size"),
     }
+}
+
+/// Opens a file for reading. A name under which an upload was cut means that upload to its person, as SIZE
+/// tells it: a client that trusts SIZE would take the head of the older file for the whole.
+pub(super) async fn readable(client: &Client, path: &VPath) -> Result<Download, Step> {
+    let fs = client.fs()?;
+    let file = fs.download(path).await?;
+    let Some(Partial { size, .. }) = fs.partial(path).await? else {
+        return Ok(file);
+    };
+    let error = FsError::new(FsErrorKind::Incomplete).context(format!(
+        "an upload of yours to this name was cut after {size} bytes: go on with REST {size} and STOR, or upload it anew"
+    ));
+    file.fail(&error);
+    Err(error.into())
 }
 
 /// What is at a path as its person sees it: an unfinished upload of theirs before what is complete.
