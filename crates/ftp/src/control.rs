@@ -89,7 +89,7 @@ impl Client {
         let draining = self.connection.draining().clone();
         let ended = self.session().map(|session| session.ended().clone());
         if draining.is_cancelled() {
-            return Err(End::Say(stopping()));
+            return Err(self.stopping());
         }
         if ended
             .as_ref()
@@ -108,7 +108,7 @@ impl Client {
         };
         tokio::select! {
             biased;
-            () = draining.cancelled() => Err(End::Say(stopping())),
+            () = draining.cancelled() => Err(self.stopping()),
             () = over => Err(End::Say(self.over())),
             line = self.talk.line() => line.map_err(|lost| match lost {
                 Lost::Closed => End::Silent("the client went"),
@@ -155,6 +155,8 @@ impl Client {
                     return Some(End::Silent("the client does not read"));
                 }
                 self.reset();
+                // What came during a transfer in clear text counts as little as what came after AUTH.
+                self.waiting.clear();
                 self.begin_tls().await.err()
             }
             Step::Leave(reply) => Some(End::Say(reply)),
@@ -224,6 +226,14 @@ impl Client {
         texts(220, self.door.options.welcome.as_deref(), "Portreeve is ready.")
     }
 
+    /// The end that a drain brings to whoever is between two commands.
+    fn stopping(&self) -> End {
+        if let Some(session) = self.session() {
+            session.end("drained");
+        }
+        End::Say(Reply::new(421, "the server is shutting down; closing"))
+    }
+
     /// Why the session, or the time for signing in, is over.
     fn over(&self) -> Reply {
         let Some(session) = self.session() else {
@@ -257,8 +267,4 @@ pub(crate) fn why(session: &Session) -> String {
 /// For whoever used up their tries.
 pub(crate) fn too_many() -> Reply {
     Reply::new(421, "too many tries to sign in; closing")
-}
-
-fn stopping() -> Reply {
-    Reply::new(421, "the server is shutting down; closing")
 }
