@@ -176,19 +176,19 @@ pub(super) fn unique(door: &FtpDoor, dir: &VPath, name: Option<&[u8]>) -> u64 {
 }
 
 /// What an argument of LIST or NLST means: without the options of `ls` that clients put in front (`-la`),
-/// and with a pattern in its last component, unless there is something of that very name.
+/// and with a pattern in its last component, unless there is something of the name that remains.
 async fn wanted<'a>(client: &Client, fs: &UserFs, argument: &'a [u8]) -> (&'a [u8], Option<Pattern>) {
+    // Options are options, whatever is there: or whoever made a file `-la` would hide all others from
+    // clients that say it. That file is `./-la`.
     let bare = wire::without_options(argument);
     let (place, pattern) = wire::split(bare);
-    if bare.len() == argument.len() && pattern.is_none() {
-        return (argument, None);
+    if pattern.is_none() {
+        return (bare, None);
     }
-    for name in [argument, bare] {
-        if let Ok(path) = client.path(name)
-            && fs.stat(&path, Links::Keep).await.is_ok()
-        {
-            return (name, None);
-        }
+    if let Ok(path) = client.path(bare)
+        && fs.stat(&path, Links::Keep).await.is_ok()
+    {
+        return (bare, None);
     }
     (place, pattern)
 }
@@ -215,7 +215,13 @@ fn up_to_slash(path: &[u8]) -> &[u8] {
 pub(super) async fn send(client: &mut Client, argument: &[u8], form: Form) -> Answer {
     client.restart = 0;
     let channel = client.open_data().await?;
-    let mut lister = Lister::open(client, argument, form).await?;
+    let mut lister = match Lister::open(client, argument, form).await {
+        Ok(lister) => lister,
+        Err(refusal) => {
+            channel.leave();
+            return Err(refusal);
+        }
+    };
     if client
         .talk
         .say(&Reply::new(150, "here comes the listing"))

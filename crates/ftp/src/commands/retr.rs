@@ -13,11 +13,18 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
     let from = std::mem::take(&mut client.restart);
     let path = client.path(argument)?;
     let channel = client.open_data().await?;
-    let file = readable(client, &path).await?;
+    let file = match readable(client, &path).await {
+        Ok(file) => file,
+        Err(refusal) => {
+            channel.leave();
+            return Err(refusal);
+        }
+    };
     let size = file.entry().size;
     if size.is_some_and(|size| from > size) {
         let text = format!("the file ends before byte {from}");
         file.fail(&FsError::new(FsErrorKind::OutOfRange).context(text.clone()));
+        channel.leave();
         return say(554, text);
     }
     let opening = match size {

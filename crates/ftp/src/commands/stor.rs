@@ -48,7 +48,13 @@ pub(super) async fn receive(
         WriteMode::Resume { at } => at.saturating_add(bytes),
         _ => bytes,
     });
-    let upload = client.fs()?.upload(path, how).await?;
+    let upload = match client.fs()?.upload(path, how).await {
+        Ok(upload) => upload,
+        Err(error) => {
+            channel.leave();
+            return Err(error.into());
+        }
+    };
     let at = match mode {
         WriteMode::Resume { at } => Some(at),
         WriteMode::Append { .. } => None,

@@ -9,6 +9,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    linger::linger,
     outcome::said,
     socket::{Socket, Wire},
     stream::DataStream,
@@ -43,6 +44,13 @@ pub(crate) enum Unprotected {
 impl<S: Wire> Channel<S> {
     pub(super) const fn new(wire: S) -> Self {
         Self { wire }
+    }
+
+    /// Leaves it to the background, since what it was for is refused. Closed now it would be reset (the
+    /// client's hello lies in it unread), and the reset would come before the reply that says why: curl
+    /// then tries another way and takes that reply for the answer to its next command.
+    pub(crate) fn leave(self) {
+        linger(Socket::new(self.wire));
     }
 
     /// Makes the handshake, where there is to be TLS; that may take as long as `patience`.

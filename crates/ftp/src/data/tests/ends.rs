@@ -10,7 +10,7 @@ use std::{
 use portreeve_session::WriteMode;
 use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -110,6 +110,22 @@ async fn a_download_survives_words_of_the_client_that_nobody_reads() {
             far.read_to_end(&mut came).map(|_| came)
         });
         assert!(came.await.unwrap().unwrap() == content);
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_since_its_transfer_was_refused_is_not_reset() {
+    let (listener, at) = listening().await;
+    for _ in 0..20 {
+        let mut far = TcpStream::connect(at).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        far.write_all(b"the client's hello").await.unwrap();
+        near.readable().await.unwrap();
+        Channel::new(near).leave();
+        far.write_all(b"and more").await.unwrap();
+        far.shutdown().await.unwrap();
+        let read = far.read(&mut [0; 1]).await;
+        assert_eq!(read.unwrap(), 0, "closed once the client has closed");
     }
 }
 
