@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from turns import make_file
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TICK = os.sysconf("SC_CLK_TCK")
 os.environ["PATH"] += ":/usr/sbin:/sbin"
@@ -50,13 +52,30 @@ def tree(pid):
     return found
 
 
+def control_group(name):
+    """A control group of its own for a server, or None where that cannot be: it counts the time of all its processes to
+    the microsecond, those too whose end nobody waited for."""
+    for root in (pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/sys/fs/cgroup/unified")):
+        group = root / f"portreeve-bench-{os.getpid()}-{name}"
+        with contextlib.suppress(OSError):
+            if (root / "cgroup.controllers").exists():
+                group.mkdir()
+                if (group / "cpu.stat").exists():
+                    return group
+                group.rmdir()
+    return None
+
+
 class Server:
     """A running server: where, who, and what it costs."""
 
-    def __init__(self, name, command, ports, log):
+    def __init__(self, name, command, ports, log, env=None):
         self.name, self.ports = name, ports
         self.log = open(log, "wb")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
+        self.group = control_group(name)
+        enter = (lambda: (self.group / "cgroup.procs").write_text("0")) if self.group else None
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True, env=env,
+                                        preexec_fn=enter)
         deadline = time.monotonic() + 60
         for port in ports:
             while True:
@@ -76,6 +95,9 @@ class Server:
             time.sleep(0.005)
 
     def cpu(self):
+        """Seconds of all its processes so far."""
+        if self.group:
+            return int((self.group / "cpu.stat").read_text().split()[1]) / 1e6
         total = 0
         for pid in tree(self.process.pid):
             with contextlib.suppress(OSError):
@@ -99,7 +121,12 @@ class Server:
                 os.killpg(self.process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
-                return
+                break
+        deadline = time.monotonic() + 5
+        while self.group and self.group.exists() and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                self.group.rmdir()
+            time.sleep(0.01)
 
 
 def python_with_copyparty():
@@ -129,7 +156,7 @@ class Rig:
         self.key = self.state / "id"
         for path in (self.key, self.state / "host"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-        self.servers = []
+        self.servers, self.absent, self.disk = [], {}, options.disk
         try:
             self.ours = self.start_ours()
             self.openssh = self.start_openssh()
@@ -140,7 +167,7 @@ class Rig:
             raise
 
     def start_ours(self):
-        sftp, https = free_port(), free_port()
+        sftp, https, ftps = free_port(), free_port(), free_port()
         (self.dir / "ours").mkdir()
         hashed = subprocess.run([self.binary, "hash-password"], input=b"bench", capture_output=True, check=True)
         (self.state / "accounts.toml").write_text(
@@ -162,6 +189,12 @@ address = "127.0.0.1:{sftp}"
 name = "https"
 protocol = "https"
 address = "127.0.0.1:{https}"
+[[listener]]
+name = "ftps"
+protocol = "ftps"
+address = "127.0.0.1:{ftps}"
+tls = "explicit"
+passive_ports = "8500-9999"
 [[auth]]
 type = "local-file"
 path = "accounts.toml"
@@ -173,7 +206,8 @@ root = {json.dumps(str(self.dir / "ours"))}
 """)
         command = [self.binary, "serve", "--config", str(self.state / "portreeve.toml")]
         (self.state / "data").mkdir()
-        server = Server("ours", command, [sftp, https], self.state / "ours.log")
+        server = Server("ours", command, [sftp, https, ftps], self.state / "ours.log")
+        server.ftps, server.lists = ftps, "MLSD"
         server.user, server.root, server.files = "bench", "", self.dir / "ours"
         server.url, server.curl = lambda version="": f"https://127.0.0.1:{https}", ["-u", "bench:bench"]
         server.path = lambda name: f"/api/v1/files/content?path=/{name}"
@@ -276,6 +310,27 @@ http {{
             server.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    def big_file(self, size):
+        """`source` here and the same as `big` at every server that runs; one file where links can be."""
+        source = self.dir / "source"
+        if not source.exists():
+            make_file(source, size)
+        for server in self.servers:
+            if not (server.files / "big").exists():
+                (shutil.copy if self.disk else os.link)(source, server.files / "big")
+        return source
+
+    def many_files(self, entries):
+        """A directory `many` at every server that runs."""
+        for server in self.servers:
+            many = server.files / "many"
+            if not many.exists():
+                many.mkdir()
+                for number in range(entries):
+                    os.close(os.open(many / f"file-{number:06}", os.O_CREAT | os.O_WRONLY, 0o644))
 
     # --- clients --------------------------------------------------------------------------------------------
 
