@@ -58,6 +58,7 @@ pub(crate) async fn serve(
         End::Silent(why) => tracing::debug!(connection = %id, why, "closed"),
     }
     // Whoever was signed in is out before the goodbye is waited for.
+    client.reset();
     let Client { talk, .. } = client;
     talk.close().await;
 }

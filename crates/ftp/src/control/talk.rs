@@ -4,7 +4,7 @@
 //! its replies holds nothing for longer than [`PATIENCE`].
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     pin::Pin,
     sync::Arc,
@@ -14,7 +14,7 @@ use std::{
 
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     time::timeout,
 };
@@ -27,6 +27,8 @@ use crate::wire::{Line, Lines, Reply};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Bytes that are thrown away after the goodbye.
+const UNHEARD: usize = 256 << 10;
 /// Read at once: no command is longer by much.
 const READ: usize = 4 << 10;
 /// The first byte of a TLS handshake (RFC 8446, section 5.1).
@@ -171,11 +173,28 @@ impl Talk {
 
     /// Closes it: TLS's farewell, then the end of the stream, as long as the client lets us.
     pub(crate) async fn close(self) {
-        let closed: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match self.stream {
-            Stream::Plain(mut stream) => Box::pin(async move { stream.shutdown().await }),
-            Stream::Tls(mut stream) => Box::pin(async move { stream.shutdown().await }),
+        let socket = match self.stream {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(mut stream) => {
+                let _ = timeout(FAREWELL, stream.shutdown()).await;
+                stream.into_inner().0
+            }
             Stream::Gone => return,
         };
-        let _ = timeout(FAREWELL, closed).await;
+        let _ = timeout(FAREWELL, Box::pin(linger(socket))).await;
     }
+}
+
+/// Ends the stream and throws away what still comes: closed over unread bytes the kernel would reset the
+/// connection, and the last reply would be lost.
+async fn linger(mut socket: TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    let (mut bin, mut left) = ([0; 1024], UNHEARD);
+    while let n @ 1.. = socket.read(&mut bin).await? {
+        left = left.saturating_sub(n);
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
