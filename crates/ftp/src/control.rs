@@ -10,10 +10,7 @@ use std::sync::Arc;
 
 use portreeve_model::UserName;
 use portreeve_session::{Connection, Session, SignIn};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep_until},
-};
+use tokio::{net::TcpStream, time::sleep_until};
 
 pub(crate) use client::{Client, Protection, Type, Who};
 pub(crate) use errors::reply;
@@ -65,7 +62,6 @@ pub(crate) async fn serve(
 
 impl Client {
     async fn serve(&mut self) -> End {
-        let deadline = Instant::now() + self.connection.login_grace();
         if self.door.options.tls == TlsMode::Implicit
             && let Err(end) = self.begin_tls().await
         {
@@ -75,7 +71,7 @@ impl Client {
             return End::Silent("the client does not read");
         }
         loop {
-            let line = match self.hear(deadline).await {
+            let line = match self.hear().await {
                 Ok(line) => line,
                 Err(end) => return end,
             };
@@ -86,9 +82,12 @@ impl Client {
     }
 
     /// The next line, unless the connection has to end first.
-    async fn hear(&mut self, deadline: Instant) -> Result<Line, End> {
+    async fn hear(&mut self) -> Result<Line, End> {
         let draining = self.connection.draining().clone();
-        let ended = self.session().map(|session| session.ended().clone());
+        let (ended, deadline) = (
+            self.session().map(|session| session.ended().clone()),
+            self.deadline,
+        );
         if draining.is_cancelled() {
             return Err(self.stopping());
         }

@@ -8,7 +8,7 @@ use std::{
 
 use portreeve_model::{UserName, VPath};
 use portreeve_session::{Connection, Session, UserFs};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::talk::Talk;
 use crate::{
@@ -56,6 +56,8 @@ pub(crate) struct Client {
     /// What binds data connections to this control connection, once it has TLS.
     pub(crate) binding: Option<Binding>,
     pub(crate) who: Who,
+    /// Until when somebody has to be signed in.
+    pub(crate) deadline: Instant,
     pub(crate) cwd: VPath,
     pub(crate) kind: Type,
     pub(crate) protection: Protection,
@@ -97,6 +99,7 @@ impl Client {
             door,
             guide,
             talk: Talk::new(stream),
+            deadline: Instant::now() + connection.login_grace(),
             connection,
             local,
             waiting: VecDeque::new(),
