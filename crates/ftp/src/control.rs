@@ -4,6 +4,8 @@
 mod client;
 mod errors;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use std::sync::Arc;
