@@ -1,6 +1,14 @@
 //! Who is meant by an address: bans earned at one door count at all, and behind a load balancer they hit its client.
 
-use portreeve_tests::{Curl, Portreeve, Proxy, Sftp, config::PASSWORD, process::until, server::PATIENCE};
+use std::io::Read;
+
+use portreeve_tests::{
+    Curl, Ftp, Portreeve, Proxy, Sftp,
+    config::PASSWORD,
+    ftp::{How, Tls, Version, connect},
+    process::until,
+    server::PATIENCE,
+};
 
 /// The stories of sign-ins and knocks since a moment, with the address that they are about.
 fn told(server: &Portreeve, since: usize) -> Vec<String> {
@@ -51,14 +59,24 @@ fn a_ban_behind_a_balancer_hits_its_client_alone() {
     for (door, bad, good) in [
         ("sftp", "192.0.2.7", "198.51.100.1"),
         ("https", "192.0.2.8", "198.51.100.1"),
+        ("ftps", "192.0.2.9", "198.51.100.1"),
     ] {
-        let to = if door == "sftp" { doors.sftp } else { doors.https };
+        let to = match door {
+            "sftp" => doors.sftp,
+            "https" => doors.https,
+            _ => doors.ftps,
+        };
         let (evil, honest) = (through(to, bad), through(to, good));
         let signs_in = |relay: &Proxy, password: &str| {
             let port = relay.address().port();
             if door == "sftp" {
                 let sftp = Sftp::by_password(&server, "alice", password).through(port);
                 sftp.batch("pwd").status.success()
+            } else if door == "ftps" {
+                Ftp::dial(relay.address(), How::explicit(Version::Any)).is_ok_and(|mut ftp| {
+                    ftp.auth_tls();
+                    ftp.login("alice", password).code == 230
+                })
             } else {
                 let curl = Curl::new(&server, "alice", password).through(port);
                 curl.get("/api/v1/me").status == 200
@@ -86,4 +104,36 @@ fn a_ban_behind_a_balancer_hits_its_client_alone() {
     // From the balancer's network without a header: nobody knows who that is.
     assert!(!Sftp::by_key(&server, "alice").batch("pwd").status.success());
     assert_eq!(Curl::new(&server, "alice", PASSWORD).get("/api/v1/me").status, 0);
+}
+
+/// A balancer that says where clients are says it of their data connections too, and there it counts just the same.
+#[test]
+fn data_connections_behind_a_balancer_are_their_clients() {
+    let server = Portreeve::start_with(|c| c.listener = "proxy_protocol = [\"127.0.0.0/8\"]");
+    let control = Proxy::telling(server.doors().ftps, "198.51.100.1");
+    let mut ftp = Ftp::enter(control.address(), How::explicit(Version::Any), "alice");
+    std::fs::write(server.config.home("alice").join("x"), "content").unwrap();
+    let fetch = |ftp: &mut Ftp, as_whom: Option<&str>| {
+        let mut to = ftp.epsv();
+        to.set_ip([127, 0, 0, 1].into());
+        let relay = as_whom.map_or_else(|| Proxy::plain(to), |client| Proxy::telling(to, client));
+        let stream = connect(relay.address(), None).unwrap();
+        ftp.send("RETR x");
+        let mut got = Vec::new();
+        if let Ok(mut wire) = Tls::new(Version::Any).wrap(stream, true) {
+            let _ = wire.read_to_end(&mut got);
+        }
+        got
+    };
+    assert_eq!(fetch(&mut ftp, Some("198.51.100.1")), b"content");
+    ftp.answer().is(150);
+    ftp.answer().is(226);
+    for thief in [Some("198.51.100.2"), None] {
+        assert_eq!(fetch(&mut ftp, thief), b"", "{thief:?}");
+        // Still waited for: the right one may yet come.
+        ftp.send("ABOR");
+        ftp.answer().one_of(&[425, 426]);
+        ftp.answer().is(226);
+    }
+    assert_eq!(fetch(&mut ftp, Some("198.51.100.1")), b"content");
 }

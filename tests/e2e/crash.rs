@@ -15,7 +15,7 @@ use std::{
 };
 
 use portreeve_tests::{
-    Curl, Portreeve, Sftp, config::PASSWORD, data, process::until, server::PATIENCE, skip,
+    Curl, Ftp, Ftps, Portreeve, Sftp, config::PASSWORD, data, process::until, server::PATIENCE, skip,
 };
 
 /// What clients were told: of each name the source of its content, and in which round.
@@ -24,7 +24,7 @@ type Acknowledged = Mutex<BTreeMap<String, (usize, usize)>>;
 /// About the size of one record.
 const RECORD: u64 = 350;
 
-/// parallel uploads through both doors, SIGKILL at changing moments.
+/// parallel uploads through every door, SIGKILL at changing moments.
 #[test]
 fn acknowledged_uploads_survive_and_unacknowledged_are_invisible() {
     let rounds = skip::slice_or_full(20, 500);
@@ -43,10 +43,11 @@ fn acknowledged_uploads_survive_and_unacknowledged_are_invisible() {
         let since = server.audit().len();
         let killed = AtomicBool::new(false);
         thread::scope(|scope| {
-            for worker in 0..8usize {
-                let (sftp, curl) = (
+            for worker in 0..9usize {
+                let (sftp, curl, ftps) = (
                     Sftp::by_key(&server, "alice"),
                     Curl::new(&server, "alice", PASSWORD),
+                    Ftps::new(&server, "alice"),
                 );
                 let (sources, acknowledged, killed) = (&sources, &acknowledged, &killed);
                 scope.spawn(move || {
@@ -62,12 +63,17 @@ fn acknowledged_uploads_survive_and_unacknowledged_are_invisible() {
                             format!("r{round}w{worker}t{turn}")
                         };
                         let source = &sources[seed];
-                        let fine = if worker % 2 == 0 {
-                            sftp.batch(&format!("put {} {name}", source.display()))
+                        let fine = match worker % 3 {
+                            0 => sftp
+                                .batch(&format!("put {} {name}", source.display()))
                                 .status
-                                .success()
-                        } else {
-                            matches!(curl.upload(source, &format!("/{name}")).status, 200 | 201 | 204)
+                                .success(),
+                            1 => matches!(curl.upload(source, &format!("/{name}")).status, 200 | 201 | 204),
+                            // It ends well only after 226.
+                            _ => ftps
+                                .curl(&["-T", source.to_str().unwrap()], &format!("/{name}"))
+                                .status
+                                .success(),
                         };
                         // An answer that never came says nothing about the file: old or new, but whole.
                         if fine {
@@ -163,17 +169,20 @@ fn durable_before_it_is_answered() {
     let calls =
         "trace=fsync,fdatasync,rename,renameat,renameat2,linkat,write,writev,sendto,sendmsg,openat,openat2";
     server.start_under(&["strace", "-f", "-y", "-s", "64", "-o", path, "-e", calls]);
-    for door in ["sftp", "https"] {
+    for door in ["sftp", "https", "ftps"] {
         let seen = fs::read_to_string(&trace).unwrap_or_default().lines().count();
         let name = format!("by-{door}");
         if door == "sftp" {
             Sftp::by_key(&server, "alice")
                 .batch(&format!("put small {name}"))
                 .ok();
-        } else {
+        } else if door == "https" {
             Curl::new(&server, "alice", PASSWORD)
                 .upload(&server.dir().join("small"), &format!("/{name}"))
                 .is(201);
+        } else {
+            let mut ftp = Ftp::signed_in(&server, "alice");
+            ftp.put(&name, &data::bytes(100_000, 1));
         }
         let mut lines = Vec::new();
         until("the trace shows the rename", PATIENCE, || {
@@ -247,4 +256,35 @@ fn a_part_survives_the_crash_and_is_resumed() {
     );
     alice.batch("reput source big").ok();
     data::same(&source, &server.config.home("alice").join("big"));
+}
+
+/// The same at the FTPS door: a part that nobody had acknowledged is its owner's to go on with after the restart.
+#[test]
+fn a_part_over_ftps_survives_the_crash_and_is_resumed() {
+    let mut server = Portreeve::start();
+    let content = data::bytes(8 << 20, 1);
+    let home = server.config.home("alice");
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    ftp.put("big", b"the old content");
+    let mut open = ftp.open("STOR big").unwrap();
+    open.send(&content[..6 << 20]).unwrap();
+    let size = |home: &PathBuf| {
+        let entries = fs::read_dir(home).into_iter().flatten().flatten();
+        entries.filter_map(|e| e.metadata().ok()).map(|m| m.len()).max()
+    };
+    until("some of it has arrived", PATIENCE, || size(&home) > Some(4 << 20));
+    server.crash();
+    assert!(ftp.try_answer().is_err(), "an answer of the dead");
+    server.restart();
+    assert_eq!(fs::read(home.join("big")).unwrap(), b"the old content");
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    let kept = ftp.say("SIZE big").is(213).text()[4..].parse::<usize>().unwrap();
+    assert!(kept > 4 << 20 && kept <= 6 << 20, "{kept}");
+    ftp.say(&format!("REST {kept}")).is(350);
+    ftp.store("STOR big", &content[kept..], portreeve_tests::ftp::End::Clean)
+        .is(226);
+    assert!(
+        fs::read(home.join("big")).unwrap() == content,
+        "gone on with at {kept}, but not whole"
+    );
 }

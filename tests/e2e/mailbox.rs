@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use portreeve_tests::{
-    Curl, Done, Portreeve, Sftp, clients, config::PASSWORD, curl, process::until, server::PATIENCE,
+    Curl, Done, Ftp, Ftps, Portreeve, Sftp, clients, config::PASSWORD, curl, process::until, server::PATIENCE,
 };
 
 /// A message with attachments, delivered as Maildir delivers.
@@ -94,6 +94,75 @@ fn an_attachment_is_read_by_both_doors_and_deleted_for_both() {
         [
             format!("sftp remove-file ok {order}"),
             format!("https remove-file ok {terms}")
+        ]
+    );
+}
+
+/// One attachment, all three doors: whoever deletes it by FTPS deletes it for the others.
+#[test]
+fn an_attachment_is_read_by_three_doors_and_deleted_by_ftps() {
+    let server = Portreeve::start();
+    let maildir = server.config.maildir();
+    let content = portreeve_tests::data::bytes(300_000, 1);
+    deliver(
+        &maildir,
+        "1.order",
+        "Order 7",
+        &[("order.bin", &content), ("terms.pdf", b"%PDF")],
+    );
+    let (order, terms) = ("/mail/Inbox/Order 7-order.bin", "/mail/Inbox/Order 7-terms.pdf");
+    let (sftp, curl) = (
+        Sftp::by_key(&server, "alice"),
+        Curl::new(&server, "alice", PASSWORD),
+    );
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    until("the message is seen", PATIENCE, || {
+        ftp.names("/mail/Inbox").len() == 2
+    });
+    assert_eq!(
+        ftp.names("/mail/Inbox"),
+        ["Order 7-order.bin", "Order 7-terms.pdf"]
+    );
+    assert_eq!(ftp.say(&format!("SIZE {order}")).is(213).text(), "213 300000");
+    assert!(ftp.get(order) == content);
+    assert!(curl.read(order).is(200).body == content);
+    sftp.batch(&format!("get \"{order}\" got")).ok();
+    assert!(fs::read(server.dir().join("got")).unwrap() == content);
+    // From the middle on, as a client does that goes on.
+    ftp.say("REST 200000").is(350);
+    assert!(ftp.get(order) == content[200_000..]);
+    Ftps::new(&server, "alice")
+        .implicit()
+        .lftp("mirror /mail/Inbox mails")
+        .ok();
+    assert!(fs::read(server.dir().join("mails/Order 7-order.bin")).unwrap() == content);
+
+    ftp.refusal("STOR /mail/Inbox/x").one_of(&[550, 553]);
+    ftp.say("RMD /mail/Inbox").one_of(&[550, 553]);
+    ftp.say(&format!("DELE {order}")).is(250);
+    curl.read(order).is(404);
+    sftp.batch(&format!("get \"{order}\" gone")).fails("not found");
+    ftp.refusal(&format!("RETR {order}")).is(550);
+    assert_eq!(ftp.get(terms), b"%PDF");
+    assert_eq!(messages(&maildir), 1, "one attachment is left, so the message is");
+    ftp.say(&format!("DELE {terms}")).is(250);
+    curl.read(terms).is(404);
+    assert_eq!(
+        messages(&maildir),
+        0,
+        "the last attachment takes the message with it"
+    );
+    let log = server.audit();
+    let removed: Vec<String> = log
+        .iter()
+        .map(|r| r.story())
+        .filter(|s| s.contains("remove-file"))
+        .collect();
+    assert_eq!(
+        removed,
+        [
+            format!("ftps remove-file ok {order}"),
+            format!("ftps remove-file ok {terms}")
         ]
     );
 }

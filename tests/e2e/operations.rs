@@ -13,7 +13,7 @@ use std::{
 };
 
 use portreeve_tests::{
-    Curl, Portreeve, Sftp, clients,
+    Curl, Ftp, Ftps, Portreeve, Sftp, clients,
     config::PASSWORD,
     data,
     process::{self, until},
@@ -82,6 +82,8 @@ fn a_drain_ends_transfers_well() {
         runs.push(alice.start_slowly(16_000, &format!("put source s{n}")));
         let curl = Curl::new(&server, "alice", PASSWORD);
         runs.push(curl.start_upload(&source, &format!("/h{n}"), &["--limit-rate", "2M", "-f"]));
+        let ftps = Ftps::new(&server, "alice");
+        runs.push(ftps.start_curl(&["--limit-rate", "2M", "-T", "source"], &format!("/f{n}")));
     }
     let home = server.config.home("alice");
     until("all of them are under way", PATIENCE, || {
@@ -106,6 +108,44 @@ fn a_drain_ends_transfers_well() {
     }
 }
 
+/// a drain says 421 to whoever is idle, and to whoever has a transfer after it.
+#[test]
+fn a_drain_says_421() {
+    let mut server = Portreeve::start_with(|c| c.grace = "1h");
+    let content = data::bytes(3_000_000, 1);
+    let mut idle = Ftp::signed_in(&server, "alice");
+    let mut unknown = Ftp::plain(&server);
+    let mut busy = Ftp::signed_in(&server, "alice");
+    let mut open = busy.open("STOR x").unwrap();
+    open.send(&content[..1_000_000]).unwrap();
+    let home = server.config.home("alice");
+    until("it is under way", PATIENCE, || under_way(&home) == 1);
+    server.signal(Signal::TERM);
+    for ftp in [&mut idle, &mut unknown] {
+        ftp.answer().is(421);
+        assert_eq!(ftp.rest(), "");
+    }
+    for door in [server.doors().ftps, server.doors().ftps_implicit] {
+        until("new connections are refused", PATIENCE, || {
+            TcpStream::connect(door).is_err()
+        });
+    }
+    open.send(&content[1_000_000..]).unwrap();
+    open.end(portreeve_tests::ftp::End::Clean).unwrap();
+    busy.answer().is(226);
+    busy.answer().is(421);
+    assert_eq!(busy.rest(), "");
+    assert!(server.ended(PATIENCE).success(), "{}", server.log());
+    assert!(fs::read(home.join("x")).unwrap() == content);
+    let log = server.audit();
+    let reasons: Vec<&str> = log
+        .iter()
+        .filter(|r| r.text("act") == "logout")
+        .map(|r| r.text("reason"))
+        .collect();
+    assert_eq!(reasons, ["drained", "drained"]);
+}
+
 /// who waits for the drain to end is told when a second SIGTERM ends it at once; nobody new comes in meanwhile.
 #[test]
 fn a_second_signal_ends_a_drain_at_once() {
@@ -117,10 +157,13 @@ fn a_second_signal_ends_a_drain_at_once() {
     let mut sftp = alice.start_slowly(4_000, "put source by-sftp");
     let curl = Curl::new(&server, "alice", PASSWORD);
     let https = curl.start_upload(&source, "/by-https", &["--limit-rate", "500K", "-f"]);
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    let mut open = ftp.open("STOR by-ftps").unwrap();
+    open.send(&data::bytes(1 << 20, 1)).unwrap();
     let home = server.config.home("alice");
-    until("both are under way", PATIENCE, || under_way(&home) == 2);
+    until("all are under way", PATIENCE, || under_way(&home) == 3);
     server.signal(Signal::TERM);
-    for door in [server.doors().sftp, server.doors().https] {
+    for door in [server.doors().sftp, server.doors().https, server.doors().ftps] {
         until("new connections are refused", PATIENCE, || {
             TcpStream::connect(door).is_err()
         });
@@ -131,7 +174,11 @@ fn a_second_signal_ends_a_drain_at_once() {
     assert_eq!(status.code(), Some(1), "somebody was cut\n{}", server.log());
     let _ = sftp.wait(PATIENCE).fails("received disconnect");
     let _ = https.wait(PATIENCE).fails("");
-    for name in ["by-sftp", "by-https"] {
+    let said = ftp.rest();
+    assert!(said.starts_with("426 ") || said.starts_with("421 "), "{said:?}");
+    assert!(said.contains("421 ") && !said.contains("226 "), "{said:?}");
+    drop(open);
+    for name in ["by-sftp", "by-https", "by-ftps"] {
         assert!(!home.join(name).exists(), "{name} is torn and visible");
     }
     server.restart();
@@ -178,7 +225,12 @@ fn hostile_openings_cost_little_and_leave_nothing() {
     alice.batch("ls /").ok();
     Curl::new(&server, "alice", PASSWORD).get("/api/v1/me").is(200);
     let (rss, fds) = server.usage();
-    let doors = [server.doors().sftp, server.doors().https];
+    let doors = [
+        server.doors().sftp,
+        server.doors().https,
+        server.doors().ftps,
+        server.doors().ftps_implicit,
+    ];
     let openings: &[(&str, Vec<u8>)] = &[
         ("nothing", Vec::new()),
         ("noise", data::bytes(200_000, 1)),
@@ -246,10 +298,10 @@ fn a_client_that_does_not_read_is_not_buffered() {
     let mut deaf = Vec::new();
     for n in 0..16 {
         let got = server.dir().join(format!("deaf{n}"));
-        let client = if n % 2 == 0 {
-            alice.start(&format!("get hole {}", got.display()))
-        } else {
-            curl.start_download("/hole", &got, &[])
+        let client = match n % 3 {
+            0 => alice.start(&format!("get hole {}", got.display())),
+            1 => curl.start_download("/hole", &got, &[]),
+            _ => Ftps::new(&server, "alice").start_curl(&["-o", got.to_str().unwrap()], "/hole"),
         };
         until("it has begun", PATIENCE, || {
             fs::metadata(&got).is_ok_and(|m| m.len() > 0)
@@ -281,10 +333,10 @@ fn running_out_of_descriptors_passes() {
     let mut server = Portreeve::start();
     server.crash();
     server.start_under(&["prlimit", "--nofile=128:128"]);
-    let doors = [server.doors().sftp, server.doors().https];
+    let doors = [server.doors().sftp, server.doors().https, server.doors().ftps];
     let mut open = Vec::new();
     for n in 0..500 {
-        if let Ok(stream) = TcpStream::connect_timeout(&doors[n % 2], Duration::from_secs(2)) {
+        if let Ok(stream) = TcpStream::connect_timeout(&doors[n % 3], Duration::from_secs(2)) {
             open.push(stream);
         }
     }
@@ -307,6 +359,9 @@ fn running_out_of_descriptors_passes() {
     });
     until("HTTPS lets people in again", PATIENCE, || {
         Curl::new(&server, "alice", PASSWORD).get("/api/v1/me").status == 200
+    });
+    until("FTPS lets people in again", PATIENCE, || {
+        Ftps::new(&server, "alice").curl(&[], "/").status.success()
     });
 }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use portreeve_tests::{
-    Curl, Portreeve, Record, Running, Sftp, config::PASSWORD, data, process::until, server::PATIENCE,
+    Curl, Ftp, Ftps, Portreeve, Record, Running, Sftp, config::PASSWORD, data, process::until,
+    server::PATIENCE,
 };
 use rustix::process::Signal;
 
@@ -133,6 +134,7 @@ fn check_transfers_end(why: &str, take_away: impl FnOnce(&mut Portreeve)) {
         Sftp::by_key(&server, "alice"),
         Curl::new(&server, "alice", PASSWORD),
     );
+    let ftps = Ftps::new(&server, "alice");
     let slow = ["--limit-rate", "1M", "-f"];
     let got = |name: &str| server.dir().join(name);
     let begun = |name: &str| fs::metadata(got(name)).is_ok_and(|m| m.len() > 0);
@@ -145,9 +147,18 @@ fn check_transfers_end(why: &str, take_away: impl FnOnce(&mut Portreeve)) {
             "https down",
             curl.start_download("/there", &got("got-by-https"), &slow),
         ),
+        (
+            "ftps up",
+            ftps.start_curl(&["--limit-rate", "1M", "-T", "source"], "/by-ftps"),
+        ),
+        (
+            "ftps down",
+            ftps.start_curl(&["--limit-rate", "1M", "-o", "got-by-ftps"], "/there"),
+        ),
     ];
-    until("all four are under way", PATIENCE, || {
-        data::tree(&home).len() == 4 && begun("got-by-sftp") && begun("got-by-https")
+    let downloads = ["got-by-sftp", "got-by-https", "got-by-ftps"];
+    until("all six are under way", PATIENCE, || {
+        data::tree(&home).len() == 5 && downloads.iter().all(|name| begun(name))
     });
     let count = |server: &Portreeve, act: &str| {
         let log = server.audit();
@@ -158,7 +169,7 @@ fn check_transfers_end(why: &str, take_away: impl FnOnce(&mut Portreeve)) {
     let since = server.audit().len();
     take_away(&mut server);
     until(&format!("{why}: all transfers are over"), OUT_WITHIN, || {
-        count(&server, "upload") == 2 && count(&server, "download") == 2
+        count(&server, "upload") == 3 && count(&server, "download") == 3
     });
     for (what, run) in runs.drain(..) {
         let done = run.wait(PATIENCE);
@@ -170,12 +181,16 @@ fn check_transfers_end(why: &str, take_away: impl FnOnce(&mut Portreeve)) {
     uploads.sort();
     assert_eq!(
         uploads,
-        ["https upload failed /by-https", "sftp upload failed /by-sftp"],
+        [
+            "ftps upload failed /by-ftps",
+            "https upload failed /by-https",
+            "sftp upload failed /by-sftp"
+        ],
         "{why}"
     );
     let mut doors: Vec<&str> = of("download").map(|r| r.text("door")).collect();
     doors.sort_unstable();
-    assert_eq!(doors, ["https", "sftp"], "{why}");
+    assert_eq!(doors, ["ftps", "https", "sftp"], "{why}");
     for record in of("download") {
         assert!(
             record.number("bytes") < record.number("size"),
@@ -189,7 +204,9 @@ fn check_transfers_end(why: &str, take_away: impl FnOnce(&mut Portreeve)) {
     // Nothing appeared, nor does it when the sessions are gone.
     assert!(server.stop().success());
     assert_eq!(count(&server, "logout"), count(&server, "login"), "{why}");
-    assert!(!home.join("by-https").exists(), "{why}: an upload appeared");
+    for name in ["by-https", "by-ftps"] {
+        assert!(!home.join(name).exists(), "{why}: an upload appeared");
+    }
     assert_eq!(
         fs::read(home.join("by-sftp")).unwrap(),
         b"the old content",
@@ -202,10 +219,16 @@ fn check_out(server: &Portreeve) {
     let since = server.audit().len();
     Sftp::by_key(server, "alice").batch("pwd").fails("denied");
     let _ = Curl::new(server, "alice", PASSWORD).get("/api/v1/me").is(401);
+    let mut ftp = Ftp::plain(server);
+    ftp.auth_tls();
+    ftp.login("alice", PASSWORD).is(530);
     let mut tries = server.audit().split_off(since);
     tries.retain(|r| r.text("act") == "login");
     let told: Vec<String> = tries.iter().map(Record::story).collect();
-    assert_eq!(told, ["sftp login refused", "https login refused"]);
+    assert_eq!(
+        told,
+        ["sftp login refused", "https login refused", "ftps login refused"]
+    );
 }
 
 #[test]
@@ -232,7 +255,7 @@ fn the_transfers_of_a_user_without_a_group_end() {
     });
 }
 
-/// A verb that a reload takes away is gone for running sessions, at both doors: for their next operation, and for the
+/// A verb that a reload takes away is gone for running sessions, at every door: for their next operation, and for the
 /// transfer that is open. What is still allowed goes on.
 #[test]
 fn a_verb_taken_away_is_gone_for_running_sessions() {
@@ -247,6 +270,9 @@ fn a_verb_taken_away_is_gone_for_running_sessions() {
     until("the first upload is under way", PATIENCE, || {
         data::tree(&home).len() == 2
     });
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    let mut open = ftp.open("STOR third").unwrap();
+    open.send(b"some of it").unwrap();
     let file = server.config.file();
     let text = fs::read_to_string(&file).unwrap();
     let less = text.replace(
@@ -260,6 +286,20 @@ fn a_verb_taken_away_is_gone_for_running_sessions() {
     assert!(!home.join("first").exists(), "the reload came too late");
     let _ = curl.upload(&server.dir().join("small"), "/after").is(403);
     let _ = curl.read("/before").is(200);
+    // Piece after piece, until one is refused.
+    let refused = |path: &str| {
+        let log = server.audit();
+        log.iter()
+            .any(|r| r.text("path") == path && r.text("outcome") == "refused")
+    };
+    until("the open upload is refused", PATIENCE, || {
+        let _ = open.send(&data::bytes(300_000, 1));
+        refused("/third")
+    });
+    drop(open);
+    ftp.answer().one_of(&[451, 550]);
+    ftp.refusal("STOR fourth").is(550);
+    assert_eq!(ftp.get("before"), b"small");
     let _ = batch.wait(PATIENCE).fails("permission denied");
     let mut told: Vec<String> = server.audit().iter().map(Record::story).collect();
     told.retain(|s| s.contains(" upload "));
@@ -267,13 +307,19 @@ fn a_verb_taken_away_is_gone_for_running_sessions() {
     assert_eq!(
         told,
         [
+            "ftps upload refused /fourth",
+            "ftps upload refused /third",
             "https upload ok /before 5",
             "https upload refused /after",
             "sftp upload refused /first",
             "sftp upload refused /second"
         ]
     );
-    assert!(!home.join("first").exists() && !home.join("second").exists());
+    let seen: Vec<String> = data::tree(&home)
+        .into_iter()
+        .filter(|n| !n.starts_with('.'))
+        .collect();
+    assert_eq!(seen, ["before"]);
 }
 
 /// two hundred ways to spoil the file. What `reload` refuses changes nothing and names the place.

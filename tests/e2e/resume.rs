@@ -1,9 +1,18 @@
 //! an upload that was cut at any offset goes on where it ended, for the one who began it, or is refused.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+};
 
 use portreeve_tests::{
-    Curl, Cut, Portreeve, Proxy, Sftp, clients, config::PASSWORD, data, process::until, server::PATIENCE,
+    Curl, Cut, Ftp, Ftps, Portreeve, Proxy, Sftp, clients,
+    config::PASSWORD,
+    data,
+    ftp::{End, connect},
+    process::until,
+    server::PATIENCE,
     skip,
 };
 
@@ -130,6 +139,73 @@ fn cut_anywhere_and_gone_on_with_over_https() {
         left.iter().all(|n| n.starts_with('x')),
         "parts were left: {left:?}"
     );
+}
+
+/// Cut by the data connection, at any byte of it; gone on with by curl, lftp and by hand.
+#[test]
+fn cut_anywhere_and_gone_on_with_over_ftps() {
+    let server = Portreeve::start();
+    let (source, home) = (server.dir().join("source"), server.config.home("alice"));
+    data::file(&source, SIZE, 2);
+    let whole = fs::read(&source).unwrap();
+    let way = Ftps::new(&server, "alice");
+    // From within the first record on; before that there is a handshake.
+    let cuts = data::somewhere(skip::slice_or_full(9, 50), 4_000, SIZE);
+    for (n, cut) in cuts.into_iter().enumerate() {
+        let (name, existed) = (format!("x{n}"), n % 4 < 2);
+        let how = (cut, [Cut::Fin, Cut::Rst][n % 2]);
+        let mut ftp = Ftp::signed_in(&server, "alice");
+        if existed {
+            fs::write(home.join(&name), OLD).unwrap();
+        }
+        let since = server.audit().len();
+        cut_upload(&mut ftp, &name, &whole, how);
+        ftp.answer().is(426);
+        let mut uploads = Vec::new();
+        until("the upload's end is recorded", PATIENCE, || {
+            uploads = server.audit().split_off(since);
+            uploads.retain(|r| r.text("act") == "upload");
+            !uploads.is_empty()
+        });
+        assert_eq!(uploads.len(), 1, "{how:?}: {uploads:?}");
+        assert_eq!(
+            uploads[0].story(),
+            format!("ftps upload failed /{name}"),
+            "{how:?}"
+        );
+        let kept = uploads[0].number("kept").unwrap_or(0);
+        assert!(kept < SIZE, "{how:?}: {:?}", uploads[0].0);
+        unchanged(&home.join(&name), existed, how);
+        match n % 3 {
+            0 if kept > 0 => drop(way.curl(&["-C", "-", "-T", "source"], &format!("/{name}")).ok()),
+            1 if kept > 0 => drop(way.lftp(&format!("put -c source -o {name}")).ok()),
+            _ => {
+                ftp.say(&format!("REST {kept}")).is(350);
+                let rest = &whole[usize::try_from(kept).unwrap()..];
+                ftp.store(&format!("STOR {name}"), rest, End::Clean).is(226);
+            }
+        }
+        data::same(&source, &home.join(&name));
+        let log = server.audit().split_off(since);
+        let last = log.iter().rfind(|r| r.story().starts_with("ftps upload ok"));
+        let sent = last.and_then(|r| r.number("bytes"));
+        assert_eq!(sent, Some(SIZE - kept), "{how:?}, kept {kept}: {last:?}");
+    }
+    let left = data::tree(&home);
+    assert!(
+        left.iter().all(|n| n.starts_with('x')),
+        "parts were left: {left:?}"
+    );
+}
+
+/// An upload whose data connection goes through a relay that cuts it.
+fn cut_upload(ftp: &mut Ftp, name: &str, content: &[u8], (after, how): (u64, Cut)) {
+    let relay = Proxy::cutting(ftp.epsv(), after, how);
+    let stream = connect(relay.address(), None).unwrap();
+    ftp.say(&format!("STOR {name}")).is(150);
+    let mut wire = ftp.tls().clone().wrap(stream, true).unwrap();
+    let _ = wire.write_all(content).and_then(|()| wire.flush());
+    let _ = wire.read(&mut [0]);
 }
 
 /// A part belongs to its owner: in a directory that two people share, the other one neither sees nor extends it.

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -54,6 +55,16 @@ pub struct Config {
     pub old_sftp: u16,
     /// The HTTPS door's port.
     pub https: u16,
+    /// The port of the FTPS door that begins in clear.
+    pub ftps: u16,
+    /// The port of the FTPS door that begins with TLS; over IPv6 too, where the machine has it.
+    pub ftps_implicit: u16,
+    /// The port of an FTPS door that insists on `session_reuse`.
+    pub ftps_strict: u16,
+    /// The port of an FTP door that insists on nothing, and has active mode.
+    pub ftp: u16,
+    /// The passive ports of all of them.
+    pub passive: RangeInclusive<u16>,
     /// The port of metrics and health.
     pub metrics: u16,
     /// Everybody.
@@ -64,8 +75,12 @@ pub struct Config {
     pub ban_after: u32,
     /// `grace_period`.
     pub grace: &'static str,
-    /// A line added to the SFTP and the HTTPS listener, e.g. `proxy_protocol = ["127.0.0.0/8"]`.
+    /// A line added to the SFTP, the HTTPS and the explicit FTPS listener, e.g. `proxy_protocol = ["127.0.0.0/8"]`.
     pub listener: &'static str,
+    /// Lines added to every FTPS listener, e.g. `stall_timeout = "2s"`.
+    pub ftp_listener: &'static str,
+    /// Lines added to `[limits]`.
+    pub limits: &'static str,
     /// Lines added to the mount of `files`, e.g. `, limits = { quota = "1 MiB" }`.
     pub mount: &'static str,
     /// Lines at the end of the file.
@@ -102,12 +117,19 @@ impl Config {
             sftp: ports::free(),
             old_sftp: ports::free(),
             https: ports::free(),
+            ftps: ports::free(),
+            ftps_implicit: ports::free(),
+            ftps_strict: ports::free(),
+            ftp: ports::free(),
+            passive: ports::passive(),
             metrics: ports::free(),
             people,
             files: dir.join("files"),
             ban_after: 100,
             grace: "20s",
             listener: "",
+            ftp_listener: "",
+            limits: "",
             mount: "",
             more: String::new(),
         }
@@ -199,6 +221,7 @@ grace_period = "{grace}"
 [limits]
 refusal_delay = "10ms"
 auth_attempts = 3
+{limits}
 [audit]
 sinks = [{{ type = "file", path = "audit.jsonl" }}]
 mode = "required"
@@ -219,6 +242,36 @@ name = "https"
 protocol = "https"
 address = "127.0.0.1:{https}"
 {listener}
+[[listener]]
+name = "ftps"
+protocol = "ftps"
+address = "127.0.0.1:{ftps}"
+passive_ports = "{passive}"
+{listener}
+{ftp_listener}
+[[listener]]
+name = "implicit"
+protocol = "ftps"
+address = "{all}:{ftps_implicit}"
+tls = "implicit"
+passive_ports = "{passive}"
+{ftp_listener}
+[[listener]]
+name = "strict"
+protocol = "ftps"
+address = "127.0.0.1:{ftps_strict}"
+session_reuse = "require"
+active = true
+passive_ports = "{passive}"
+{ftp_listener}
+[[listener]]
+name = "ftp"
+protocol = "ftps"
+address = "127.0.0.1:{ftp}"
+tls = "optional"
+active = true
+passive_ports = "{passive}"
+{ftp_listener}
 [[auth]]
 type = "ip-time-ban"
 ban_after_count = {ban}
@@ -255,6 +308,14 @@ root = "mail"
             sftp = self.sftp,
             old_sftp = self.old_sftp,
             https = self.https,
+            ftps = self.ftps,
+            ftps_implicit = self.ftps_implicit,
+            all = if ports::six() { "[::]" } else { "127.0.0.1" },
+            ftps_strict = self.ftps_strict,
+            ftp = self.ftp,
+            passive = format_args!("{}-{}", self.passive.start(), self.passive.end()),
+            ftp_listener = self.ftp_listener,
+            limits = self.limits,
             ban = self.ban_after,
             listener = self.listener,
             mount = self.mount,

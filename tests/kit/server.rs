@@ -48,6 +48,14 @@ pub struct Doors {
     pub sftp: SocketAddr,
     /// The HTTPS door.
     pub https: SocketAddr,
+    /// The FTPS door that begins in clear; the demo's one.
+    pub ftps: SocketAddr,
+    /// The FTPS door that begins with TLS; not in the demo.
+    pub ftps_implicit: SocketAddr,
+    /// The FTPS door that insists on resumed sessions; not in the demo.
+    pub ftps_strict: SocketAddr,
+    /// The FTP door that insists on nothing; not in the demo.
+    pub ftp: SocketAddr,
     /// Somebody who may enter.
     pub user: String,
     /// With what.
@@ -83,6 +91,10 @@ impl Portreeve {
         let doors = Doors {
             sftp: local(config.sftp),
             https: local(config.https),
+            ftps: local(config.ftps),
+            ftps_implicit: local(config.ftps_implicit),
+            ftps_strict: local(config.ftps_strict),
+            ftp: local(config.ftp),
             user: "alice".to_owned(),
             password: PASSWORD.to_owned(),
         };
@@ -133,6 +145,10 @@ impl Portreeve {
         let doors = Doors {
             sftp: text("sftp").parse().expect("an address"),
             https: text("https").parse().expect("an address"),
+            ftps: text("ftps").parse().expect("an address"),
+            ftps_implicit: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ftps_strict: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ftp: SocketAddr::from(([127, 0, 0, 1], 0)),
             user: text("user"),
             password: text("password"),
         };
@@ -205,7 +221,16 @@ impl Portreeve {
         self.child = Some(child);
         let deadline = Instant::now() + PATIENCE;
         let old = SocketAddr::from(([127, 0, 0, 1], self.config.old_sftp));
-        for address in [self.doors.sftp, old, self.doors.https] {
+        let Doors {
+            sftp,
+            https,
+            ftps,
+            ftps_implicit,
+            ftps_strict,
+            ftp,
+            ..
+        } = self.doors.clone();
+        for address in [sftp, old, https, ftps, ftps_implicit, ftps_strict, ftp] {
             while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
                 let ended = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
                 assert!(ended.is_none(), "the server ended with {ended:?}\n{}", self.log());
