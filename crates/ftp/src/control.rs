@@ -145,7 +145,7 @@ impl Client {
         self.nonsense = 0;
         let step = match self.judge(command) {
             Ok(()) => self.run(command, &request.argument).await,
-            Err(refusal) => self.refuse(command, &request.argument, refusal),
+            Err(refusal) => self.refuse(command, &request.argument, refusal).await,
         };
         match step {
             Step::Say(reply) => match self.talk.say(&reply).await {
@@ -178,10 +178,13 @@ impl Client {
     }
 
     /// A refusal by the table. Whoever would sign in in clear text is recorded.
-    fn refuse(&mut self, command: &commands::Command, argument: &[u8], refusal: Reply) -> Step {
+    async fn refuse(&mut self, command: &commands::Command, argument: &[u8], refusal: Reply) -> Step {
         if let ("USER", Ok(user)) = (command.name, UserName::from_wire(argument))
             && self.session().is_none()
-            && let SignIn::Closed = self.connection.refuse(&user, "the control connection has no TLS")
+            && let SignIn::Closed = self
+                .connection
+                .refuse(&user, "the control connection has no TLS")
+                .await
         {
             return Step::Leave(too_many());
         }

@@ -169,27 +169,21 @@ impl Connection {
         self.attempt(user, Try::Answers(answers)).await
     }
 
-    /// Refuses a try without asking the chain, for a reason of the door's own (no TLS). It is recorded and
-    /// counts as a try.
-    pub fn refuse(&mut self, user: &UserName, why: &str) -> SignIn {
+    /// Refuses a try without asking the chain, for a reason of the door's own (no TLS). It counts as a try,
+    /// takes as long as any refusal, and is recorded, at most so often a minute from one address: it costs
+    /// the client nothing.
+    pub async fn refuse(&mut self, user: &UserName, why: &str) -> SignIn {
+        let began = Instant::now();
         self.tries = self.tries.saturating_add(1);
-        let event = Event {
-            at: SystemTime::now(),
-            connection: Some(self.id),
-            session: None,
-            origin: Some(self.origin.clone()),
-            user: Some(user.to_string()),
-            act: Act::Login {
-                trail: Vec::new(),
-                method: None,
-            },
-            outcome: Outcome::Refused(why.to_owned()),
-            took: Duration::ZERO,
+        let act = Act::Login {
+            trail: Vec::new(),
+            method: None,
         };
+        self.gate
+            .turned_away_from(&self.origin, Some((self.id, user)), act, why, began);
         let door = self.origin.door.name();
         metrics::counter!("portreeve_logins_total", "door" => door, "outcome" => "refused").increment(1);
-        // A refusal stands whether or not its record can be written; the loss is counted and logged.
-        let _ = self.gate.record(&event);
+        tokio::time::sleep_until((began + self.limits.refusal).into()).await;
         if self.tries >= self.limits.attempts {
             SignIn::Closed
         } else {

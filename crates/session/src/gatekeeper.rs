@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use portreeve_auth::{Audience, Clock, MachineClock};
-use portreeve_model::{Act, Event, Origin, Outcome};
+use portreeve_model::{Act, ConnectionId, Event, Origin, Outcome, UserName};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -177,6 +177,18 @@ impl Gatekeeper {
     }
 
     pub(crate) fn turned_away(&self, origin: &Origin, why: &str, began: Instant) {
+        self.turned_away_from(origin, None, Act::Knock, why, began);
+    }
+
+    /// Records a refusal that cost the client nothing, unless there were too many of its source.
+    pub(crate) fn turned_away_from(
+        &self,
+        origin: &Origin,
+        who: Option<(ConnectionId, &UserName)>,
+        act: Act,
+        why: &str,
+        began: Instant,
+    ) {
         let Some(unrecorded) = self.0.knocks.note(origin.source(), began) else {
             metrics::counter!("portreeve_knocks_unrecorded_total").increment(1);
             return;
@@ -187,11 +199,11 @@ impl Gatekeeper {
         };
         let event = Event {
             at: SystemTime::now(),
-            connection: None,
+            connection: who.map(|(connection, _)| connection),
             session: None,
             origin: Some(origin.clone()),
-            user: None,
-            act: Act::Knock,
+            user: who.map(|(_, user)| user.to_string()),
+            act,
             outcome: Outcome::Refused(format!("{why}{more}")),
             took: began.elapsed(),
         };

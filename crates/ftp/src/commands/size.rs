@@ -19,25 +19,35 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
     }
 }
 
-/// Opens a file for reading. A name under which an upload was cut means that upload to its person, as SIZE
-/// tells it: a client that trusts SIZE would take the head of the older file for the whole.
+/// Opens a file for reading. Where an upload under its name was cut and SIZE told the client so, the name
+/// means that upload to this client: it would take the head of the older file for the whole.
 pub(super) async fn readable(client: &Client, path: &VPath) -> Result<Download, Step> {
     let fs = client.fs()?;
     let file = fs.download(path).await?;
+    if !client.knows_of(path) {
+        return Ok(file);
+    }
     let Some(Partial { size, .. }) = fs.partial(path).await? else {
         return Ok(file);
     };
-    let error = FsError::new(FsErrorKind::Incomplete).context(format!(
-        "an upload of yours to this name was cut after {size} bytes: go on with REST {size} and STOR, or upload it anew"
-    ));
+    let error = FsError::new(FsErrorKind::Incomplete).context(cut_at(size));
     file.fail(&error);
     Err(error.into())
 }
 
-/// What is at a path as its person sees it: an unfinished upload of theirs before what is complete.
-pub(super) async fn seen(client: &Client, path: &VPath) -> Result<Entry, Step> {
+/// What an unfinished upload asks for.
+pub(super) fn cut_at(size: u64) -> String {
+    format!(
+        "an upload of yours to this name was cut after {size} bytes: go on with REST {size} and STOR, or upload it anew"
+    )
+}
+
+/// What is at a path as its person sees it: an unfinished upload of theirs before what is complete. The
+/// client knows of it from then on.
+pub(super) async fn seen(client: &mut Client, path: &VPath) -> Result<Entry, Step> {
     let fs = client.fs()?;
     if let (Some(name), Some(partial)) = (path.file_name(), fs.partial(path).await?) {
+        client.tell_of(path);
         let mut entry = Entry::file(name, partial.size);
         entry.modified = Some(partial.modified);
         return Ok(entry);

@@ -20,16 +20,25 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
     receive(client, &path, mode, None).await
 }
 
-/// APPE: at the end of what is there, or of what its person left unfinished there. `REST` before it is
-/// not heeded: the end is where the end is.
+/// APPE: at the end of what is there, or of what its person left unfinished there, where the client was
+/// told of that: whoever adds to a log knows nothing of an upload that was cut, and would make its torn
+/// bytes a file. `REST` before it is not heeded: the end is where the end is.
 pub(super) mod appe {
     use portreeve_session::WriteMode;
 
-    use crate::{commands::Answer, control::Client};
+    use crate::{
+        commands::{Answer, say, size::cut_at},
+        control::Client,
+    };
 
     pub(in crate::commands) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         client.restart = 0;
         let path = client.path(argument)?;
+        if !client.knows_of(&path)
+            && let Some(partial) = client.fs()?.partial(&path).await?
+        {
+            return say(550, cut_at(partial.size));
+        }
         super::receive(client, &path, WriteMode::Append { create: true }, None).await
     }
 }
@@ -74,7 +83,7 @@ pub(super) async fn receive(
                 upload.over_tls(reused);
             }
             let job = data::receive(stream, &upload, at, text, &pace, end, &progress);
-            client.pump(&progress, job).await
+            client.pump_in(&progress, job).await
         }
         Err(cut) => Err(cut),
     };
@@ -89,6 +98,9 @@ pub(super) async fn receive(
         }
         Err(cut) => {
             let kept = upload.keep(cut.error.clone()).await.unwrap_or(0);
+            if kept > 0 {
+                client.tell_of(path);
+            }
             Ok(client.tell(cut.keeping(kept)).await)
         }
     }

@@ -19,6 +19,9 @@ use crate::{
     wire::{self, Facts, Line, Reply},
 };
 
+/// Unfinished uploads that are remembered as told.
+const TOLD: usize = 64;
+
 /// Who is on the other side.
 pub(crate) enum Who {
     /// No name was given.
@@ -77,6 +80,8 @@ pub(crate) struct Client {
     pub(crate) algorithm: Algorithm,
     /// What `RANG` said, for the next `HASH`: first and last byte.
     pub(crate) range: Option<(u64, u64)>,
+    /// Unfinished uploads of this person that the client was told of here.
+    told: VecDeque<VPath>,
     /// Lines in a row that were no command.
     pub(crate) nonsense: u32,
 }
@@ -117,6 +122,7 @@ impl Client {
             facts: Facts::default(),
             algorithm: Algorithm::Sha256,
             range: None,
+            told: VecDeque::new(),
             nonsense: 0,
         }
     }
@@ -134,6 +140,7 @@ impl Client {
         self.facts = Facts::default();
         self.algorithm = Algorithm::Sha256;
         self.range = None;
+        self.told.clear();
     }
 
     /// The session, where somebody is signed in.
@@ -165,6 +172,22 @@ impl Client {
             };
             Reply::new(code, error.to_string())
         })
+    }
+
+    /// Remembers that the client was told of an unfinished upload: from now on its name means that.
+    pub(crate) fn tell_of(&mut self, path: &VPath) {
+        if self.knows_of(path) {
+            return;
+        }
+        if self.told.len() >= TOLD {
+            self.told.pop_front();
+        }
+        self.told.push_back(path.clone());
+    }
+
+    /// Whether the client was told of an unfinished upload under this name.
+    pub(crate) fn knows_of(&self, path: &VPath) -> bool {
+        self.told.contains(path)
     }
 
     /// Whose data connections are taken.

@@ -12,7 +12,7 @@ use std::{
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that may wait for one accept: strangers must not keep the client out.
-const BACKLOG: u32 = 16;
+const BACKLOG: u32 = 128;
 
 /// The range of one listener.
 #[derive(Debug)]

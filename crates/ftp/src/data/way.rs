@@ -19,7 +19,7 @@ use tokio::{
 use super::{channel::Channel, outcome::said, ports::Passive};
 
 /// Strangers that one wait bears.
-const STRANGERS: usize = 64;
+const STRANGERS: usize = 256;
 /// How long a connection may take to tell whose it is.
 const WHOSE: Duration = Duration::from_secs(3);
 

@@ -65,7 +65,9 @@ async fn a_try_that_the_door_refuses_counts_and_is_recorded() {
     let alice = UserName::new("alice").unwrap();
     for n in 1..=6 {
         let closed = matches!(
-            connection.refuse(&alice, "the control connection has no TLS"),
+            connection
+                .refuse(&alice, "the control connection has no TLS")
+                .await,
             SignIn::Closed
         );
         assert_eq!(closed, n == 6, "try {n}");
@@ -110,4 +112,19 @@ async fn verbs_are_told_at_once_only_where_every_entry_has_the_same() {
     assert_eq!(fs.verbs_below(&p("/keep")), None);
     assert!(!fs.verbs(&p("/keep/f")).has(Verb::Delete));
     assert!(fs.verbs(&p("/f")).has(Verb::Delete));
+}
+
+#[tokio::test]
+async fn a_flood_of_refused_tries_is_counted() {
+    let rig = Rig::plain();
+    let alice = UserName::new("alice").unwrap();
+    for _ in 0..50 {
+        let mut connection = rig.knock().await;
+        for _ in 0..5 {
+            let _ = connection
+                .refuse(&alice, "the control connection has no TLS")
+                .await;
+        }
+    }
+    assert_eq!(rig.outcomes("login").len(), 100);
 }
