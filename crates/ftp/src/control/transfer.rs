@@ -4,9 +4,10 @@
 //! NOOP) is answered at once; everything else keeps its order. A transfer runs in this very task: no hop
 //! for any block.
 
-use std::{future::Future, pin::pin};
+use std::{future::Future, pin::pin, time::Duration};
 
 use portreeve_session::{FsError, FsErrorKind};
+use tokio::time::timeout;
 
 use super::{Client, Protection, why};
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
 
 /// Lines that may wait for the end of a transfer.
 const WAITING: usize = 16;
+/// How long a storage may take to write what had come when a transfer was cut.
+const LAST_WRITE: Duration = Duration::from_secs(10);
 
 /// How something beside the control connection ended.
 pub(crate) enum Beside<T> {
@@ -183,6 +186,24 @@ impl Client {
         }
     }
 
+    /// Runs the pump of an upload. What had come is written before what came in between is answered (V2).
+    ///
+    /// # Errors
+    /// What came in between.
+    pub(crate) async fn pump_in<T>(
+        &mut self,
+        progress: &Progress,
+        job: impl Future<Output = Result<T, Broken>>,
+    ) -> Result<T, Cut> {
+        let mut job = pin!(job);
+        let pumped = self.pump(progress, job.as_mut()).await;
+        if pumped.as_ref().is_err_and(Cut::is_from_beside) {
+            progress.stop();
+            let _ = timeout(LAST_WRITE, job).await;
+        }
+        pumped
+    }
+
     /// Tells the client what cut its transfer. Only after that was recorded.
     pub(crate) async fn tell(&mut self, cut: Cut) -> Step {
         let mut text = cut.error.message().to_owned();
@@ -252,6 +273,11 @@ impl Cut {
         Self::by(FsError::new(FsErrorKind::Cancelled).context(text), how)
     }
 
+    /// Whether it came from elsewhere while the transfer itself could have gone on.
+    const fn is_from_beside(&self) -> bool {
+        matches!(self.how, How::Aborted | How::Over | How::Lost)
+    }
+
     /// Adds how much of an upload is kept.
     pub(crate) const fn keeping(mut self, bytes: u64) -> Self {
         self.kept = bytes;
@@ -267,6 +293,6 @@ fn code(why: &Broken) -> u16 {
             550 => 451,
             code => code,
         },
-        Broken::Reset(_) | Broken::CutShort | Broken::Stalled | Broken::TooLong => 426,
+        Broken::Reset(_) | Broken::CutShort | Broken::Stalled | Broken::Stopped | Broken::TooLong => 426,
     }
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,16 +22,32 @@ pub(crate) struct Pace {
 
 /// How many bytes have passed, for whoever asks meanwhile.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Arc<AtomicU64>);
+pub(crate) struct Progress(Arc<Passed>);
+
+#[derive(Debug, Default)]
+struct Passed {
+    bytes: AtomicU64,
+    stopped: AtomicBool,
+}
 
 impl Progress {
     /// Bytes so far, as they are on the wire before TLS.
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Has an upload take no more: it writes what it took and ends as [`Broken::Stopped`]. Nobody is woken:
+    /// whoever stops it goes on polling it.
+    pub(crate) fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Relaxed)
     }
 }
 
@@ -50,6 +66,9 @@ pub(crate) enum Broken {
     /// Nothing moved for too long.
     #[error("nothing moved on the data connection for too long")]
     Stalled,
+    /// [`Progress::stop`] was called.
+    #[error("the transfer was stopped")]
+    Stopped,
     /// It took longer than any transfer may.
     #[error("the transfer took longer than transfers may")]
     TooLong,
@@ -61,7 +80,9 @@ impl Broken {
         match self {
             Self::Storage(error) => error.clone(),
             Self::Stalled | Self::TooLong => FsError::new(FsErrorKind::TimedOut).context(self.to_string()),
-            Self::Reset(_) | Self::CutShort => FsError::new(FsErrorKind::Cancelled).context(self.to_string()),
+            Self::Reset(_) | Self::CutShort | Self::Stopped => {
+                FsError::new(FsErrorKind::Cancelled).context(self.to_string())
+            }
         }
     }
 

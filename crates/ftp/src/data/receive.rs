@@ -4,7 +4,12 @@
 //! before the error is answered (V2); without a true end there is no `Ok` (V5); the client has our
 //! close_notify before the caller commits, for clients that wait for it before they listen for the 226.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, future::try_join};
@@ -112,7 +117,7 @@ impl<S: Wire> Source<'_, S> {
         }
         while block.len() < size {
             let before = block.len();
-            let came = self.stream.read(block, size - before).await?;
+            let came = unless_stopped(self.progress, self.stream.read(block, size - before)).await?;
             self.progress.add((block.len() - before) as u64);
             match came {
                 Came::More => {}
@@ -126,6 +131,21 @@ impl<S: Wire> Source<'_, S> {
         }
         Ok(true)
     }
+}
+
+/// What `read` answers, unless the transfer is stopped.
+async fn unless_stopped(
+    progress: &Progress,
+    read: impl Future<Output = Result<Came, Broken>>,
+) -> Result<Came, Broken> {
+    let mut read = pin!(read);
+    poll_fn(|cx| {
+        if progress.is_stopped() {
+            return Poll::Ready(Err(Broken::Stopped));
+        }
+        read.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// The storage's side.
