@@ -14,7 +14,6 @@ pub(super) async fn run(client: &mut Client, _: &[u8]) -> Answer {
         [
             "PBSZ",
             "PROT",
-            "RANG STREAM",
             "REST STREAM",
             "SITE CHMOD",
             "SITE UTIME",

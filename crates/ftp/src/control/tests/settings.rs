@@ -100,6 +100,7 @@ async fn feat_tells_what_is_chosen_and_nothing_that_is_not_there() {
     ] {
         assert!(before.contains(&format!("\n {line}\n")), "{line}: {before}");
     }
+    assert!(!before.contains("RANG"), "RETR does not heed it");
     for line in before.lines().filter(|line| line.starts_with(' ')) {
         let name = line.trim_start().split(' ').next().unwrap();
         let is_no_command = ["TVFS", "UTF8"].contains(&name);

@@ -84,6 +84,35 @@ async fn what_is_there_is_replaced_at_once_or_not_at_all() {
     far.expect("SIZE f", "213 11").await;
 }
 
+/// Who adds to a log, or fetches it, knows nothing of an upload that was cut: it must not become a file
+/// by that, nor shut anybody out.
+#[tokio::test]
+async fn a_cut_upload_is_nothing_to_a_client_that_was_not_told_of_it() {
+    let rig = Rig::tls("explicit");
+    rig.plant("/log", b"the old one\n");
+    let mut far = rig.alice().await;
+    for path in ["/log", "/new"] {
+        far.put_and_cut(&format!("STOR {path}"), b"torn").await;
+    }
+    let unfinished = "550 an upload of yours to this name was cut after 4 bytes: go on with REST 4 and STOR, \
+                      or upload it anew";
+    let mut blind = rig.alice().await;
+    for _ in 0..2 {
+        blind.refused("APPE log", unfinished).await;
+        blind.refused("APPE new", unfinished).await;
+        assert_eq!(blind.get("RETR log").await.0, b"the old one\n");
+    }
+    assert_eq!(content(&rig, "/log").await.unwrap(), b"the old one\n");
+    assert_eq!(content(&rig, "/new").await, None);
+    // curl -C - asks first, and goes on.
+    blind.expect("SIZE new", "213 4").await;
+    assert_eq!(
+        blind.put("APPE new", b" and mended").await,
+        "226 11 bytes were stored"
+    );
+    assert_eq!(content(&rig, "/new").await.unwrap(), b"torn and mended");
+}
+
 #[tokio::test]
 async fn a_cut_upload_is_kept_for_its_owner_who_goes_on() {
     for len in [1, 100, 700_000] {
@@ -118,6 +147,38 @@ async fn a_cut_upload_is_kept_for_its_owner_who_goes_on() {
             last(&rig),
             json!(["ok", "/f", whole.len() - len, whole.len(), null])
         );
+    }
+}
+
+#[tokio::test]
+async fn a_part_is_meant_only_by_clients_that_were_told_of_it() {
+    let part = "550 an upload of yours to this name was cut after 4 bytes: go on with REST 4 and STOR, or \
+                upload it anew";
+    for tells in ["SIZE log", "MDTM log", "MLST log"] {
+        let rig = Rig::tls("explicit");
+        rig.plant("/log", b"lines\n");
+        rig.alice().await.put_and_cut("STOR log", b"torn").await;
+        let mut far = rig.alice().await;
+        // It knows the file, and neither reads nor makes visible what is torn.
+        assert_eq!(far.get("RETR log").await.0, b"lines\n");
+        far.expect("HASH log", "213 SHA-256 0-5 …").await;
+        far.expect("APPE log", part).await;
+        assert_eq!(content(&rig, "/log").await.unwrap(), b"lines\n");
+        assert!(!far.say(tells).await.starts_with('5'));
+        far.refused("RETR log", part).await;
+        far.expect("HASH log", part).await;
+        // Another session of the same connection was told nothing.
+        far.expect("REIN", "220 ready for another user").await;
+        far.sign_in("alice").await;
+        far.expect("APPE log", part).await;
+        assert!(!far.say(tells).await.starts_with('5'));
+        assert_eq!(
+            far.put("APPE log", b" off").await,
+            "226 4 bytes were stored",
+            "{tells}"
+        );
+        assert_eq!(far.get("RETR log").await.0, b"torn off");
+        assert_eq!(content(&rig, "/log").await.unwrap(), b"torn off");
     }
 }
 
@@ -362,4 +423,17 @@ async fn where_farewells_are_not_asked_for_any_end_is_one() {
         far.put_and_cut("STOR f", b"content").await,
         "226 7 bytes were stored"
     );
+}
+
+#[tokio::test]
+async fn whoever_may_not_look_may_add_all_the_same() {
+    let rig = Rig::new(Terms {
+        mount: json!({"verbs": ["create", "append"]}),
+        ..Terms::default()
+    });
+    let mut far = rig.alice().await;
+    for _ in 0..2 {
+        assert_eq!(far.put("APPE log", b"line").await, "226 4 bytes were stored");
+    }
+    assert_eq!(rig.events("stat", &["path"]), Vec::<serde_json::Value>::new());
 }

@@ -134,7 +134,7 @@ async fn there_is_an_end_to_strangers() {
     let strange = tokio::spawn(async move { while TcpStream::connect(at).await.is_ok() {} });
     let channel = Way::Passive(passive).connect(&cx).await;
     assert_eq!(channel.err(), Some(Unopened::Stranger));
-    assert_eq!(strangers.lock().len(), 64);
+    assert_eq!(strangers.lock().len(), 256);
     strange.await.unwrap();
 }
 
