@@ -14,8 +14,6 @@ mod linger;
 mod outcome;
 mod ports;
 mod receive;
-#[cfg(test)]
-mod rig;
 mod send;
 mod sheet;
 mod socket;
@@ -24,6 +22,9 @@ mod stream;
 mod tests;
 mod text;
 mod way;
+
+#[cfg(test)]
+use tests::rig;
 
 pub(crate) use channel::{Channel, Unprotected};
 pub(crate) use outcome::{Broken, Pace, Progress};

@@ -9,12 +9,13 @@
 //! that closes without reading would have its upload cut by the RST that unread bytes cause); 0-RTT is
 //! off, which makes looking up without removing safe (RFC 8446, section 8).
 
-#[cfg(test)]
-pub(crate) mod rig;
 mod sessions;
 #[cfg(test)]
 mod tests;
 mod views;
+
+#[cfg(test)]
+pub(crate) use tests::rig;
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub(crate) async fn receive<S: Wire>(
 ) -> Result<u64, Broken> {
     let until = Instant::now() + pace.transfer;
     stream.watch(pace.stall, until);
-    stream.read_ahead();
+    stream.take_in();
     let mut writing = Writing {
         file,
         at,

@@ -13,13 +13,25 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep},
 };
 
 /// What carries bytes: a socket, or what a test puts in its place.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Acknowledges at once what has come and what comes next.
+    fn acknowledge(&self) {}
+}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for S {}
+impl Wire for TcpStream {
+    /// TCP delays acknowledgements for 40 ms where it takes the exchange for a dialogue, as it does after a
+    /// handshake. A client with Nagle's algorithm (most have it) holds a small file, and then its farewell,
+    /// for as long: 22 files a second in place of 900.
+    fn acknowledge(&self) {
+        // Nothing is lost where this fails, but time.
+        let _ = self.set_quickack(true);
+    }
+}
 
 /// A watched socket, which may read ahead.
 #[derive(Debug)]
@@ -114,6 +126,13 @@ impl<S> Socket<S> {
             }
             timer.as_mut().reset(due);
         }
+    }
+}
+
+impl<S: Wire> Socket<S> {
+    /// See [`Wire::acknowledge`].
+    pub(super) fn acknowledge(&self) {
+        self.wire.acknowledge();
     }
 }
 

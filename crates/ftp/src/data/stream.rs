@@ -159,8 +159,9 @@ impl<S: Wire> DataStream<S> {
         }
     }
 
-    /// Reads ahead from now on: for uploads.
-    pub(super) fn read_ahead(&mut self) {
+    /// Gets ready for an upload: from now on reads ahead, and acknowledges at once.
+    pub(super) fn take_in(&mut self) {
+        self.socket().acknowledge();
         if let Kind::Tls(stream) = &mut self.kind {
             stream.get_mut().0.read_ahead(AHEAD);
         }

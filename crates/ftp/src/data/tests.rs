@@ -2,6 +2,7 @@
 
 mod downloads;
 mod ends;
+pub(super) mod rig;
 mod times;
 mod uploads;
 mod ways;

@@ -1,3 +1,5 @@
+pub(crate) mod rig;
+
 use std::sync::Arc;
 
 use rustls::{
@@ -5,9 +7,9 @@ use rustls::{
     server::{ProducesTickets, StoresServerSessions},
 };
 
+use self::rig::{Keeping, TLS12, TLS13, Versions, client, listener};
 use super::{
     Binding,
-    rig::{Keeping, TLS12, TLS13, Versions, client, listener},
     sessions::Sessions,
     views::{ControlView, DataView},
 };
@@ -141,7 +143,7 @@ fn a_data_connection_makes_no_session() {
 fn a_full_handshake_of_a_data_connection_does_not_harm_the_control_session() {
     for versions in BOTH {
         let Pair { binding, client, .. } = pair(versions, Prefer);
-        let stranger = Arc::new(super::rig::client(versions, Keeping::new()));
+        let stranger = Arc::new(rig::client(versions, Keeping::new()));
         assert_eq!(shake(&stranger, binding.data()).unwrap(), HandshakeKind::Full);
         assert_eq!(shake(&stranger, binding.data()).unwrap(), HandshakeKind::Full);
         assert_eq!(shake(&client, binding.data()).unwrap(), HandshakeKind::Resumed);

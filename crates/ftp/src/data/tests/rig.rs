@@ -18,12 +18,12 @@ use portreeve_session::{
 };
 use portreeve_vfs::{Faulty, FileSystem, Memory};
 use rustls::{ClientConfig, ServerConfig};
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, duplex};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Channel, DataStream, Pace, socket::Wire};
 use crate::{
     SessionReuse,
+    data::{Channel, DataStream, Pace, socket::Wire},
     tls::rig::{Keeping, Versions, client, listener},
 };
 
@@ -56,15 +56,15 @@ impl Method for Anybody {
 }
 
 /// A session and its storage.
-pub(super) struct Files {
-    pub(super) memory: Arc<Memory>,
-    pub(super) faulty: Arc<Faulty>,
-    pub(super) session: Session,
+pub(in crate::data) struct Files {
+    pub(in crate::data) memory: Arc<Memory>,
+    pub(in crate::data) faulty: Arc<Faulty>,
+    pub(in crate::data) session: Session,
     planted: AtomicUsize,
 }
 
 impl Files {
-    pub(super) async fn new() -> Self {
+    pub(in crate::data) async fn new() -> Self {
         let memory = Arc::new(Memory::new());
         let faulty = Arc::new(Faulty::over(Arc::<Memory>::clone(&memory)));
         let group = GroupName::new("staff").unwrap();
@@ -104,13 +104,13 @@ impl Files {
         }
     }
 
-    pub(super) async fn download(&self, content: &[u8]) -> Download {
+    pub(in crate::data) async fn download(&self, content: &[u8]) -> Download {
         let path = VPath::parse(format!("/down{}", self.planted.fetch_add(1, Ordering::SeqCst))).unwrap();
         self.memory.plant(&path, content).unwrap();
         self.session.fs().download(&path).await.unwrap()
     }
 
-    pub(super) async fn upload(&self, mode: WriteMode) -> Upload {
+    pub(in crate::data) async fn upload(&self, mode: WriteMode) -> Upload {
         let path = VPath::parse("/up").unwrap();
         self.session
             .fs()
@@ -120,31 +120,33 @@ impl Files {
     }
 
     /// What stands under the name of the upload.
-    pub(super) async fn content(&self) -> Vec<u8> {
+    pub(in crate::data) async fn content(&self) -> Vec<u8> {
         let path = VPath::parse("/up").unwrap();
         let file = self.session.fs().download(&path).await.unwrap();
         file.read(0, 1 << 30, Vec::new()).await.unwrap()
     }
 }
 
+impl Wire for DuplexStream {}
+
 /// Bytes that differ from place to place.
-pub(super) fn bytes(len: usize) -> Vec<u8> {
+pub(in crate::data) fn bytes(len: usize) -> Vec<u8> {
     let block: Vec<u8> = (0..=250).collect();
     block.iter().copied().cycle().take(len).collect()
 }
 
-pub(super) const PACE: Pace = Pace {
+pub(in crate::data) const PACE: Pace = Pace {
     stall: Duration::from_secs(60),
     transfer: Duration::from_secs(24 * 3600),
 };
 
 /// A listener and a client that knows how to speak to it.
-pub(super) struct Tls {
-    pub(super) server: Arc<ServerConfig>,
-    pub(super) client: Arc<ClientConfig>,
+pub(in crate::data) struct Tls {
+    pub(in crate::data) server: Arc<ServerConfig>,
+    pub(in crate::data) client: Arc<ClientConfig>,
 }
 
-pub(super) fn tls(versions: Versions) -> Tls {
+pub(in crate::data) fn tls(versions: Versions) -> Tls {
     let mut server = listener(versions);
     server.send_tls13_tickets = 0;
     Tls {
@@ -155,7 +157,11 @@ pub(super) fn tls(versions: Versions) -> Tls {
 
 impl Tls {
     /// Both ends of a data connection, past the handshake.
-    pub(super) async fn join<S: Wire, C: Wire>(&self, near: S, far: C) -> (DataStream<S>, TlsStream<C>) {
+    pub(in crate::data) async fn join<S: Wire, C: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        near: S,
+        far: C,
+    ) -> (DataStream<S>, TlsStream<C>) {
         let accept = Channel::new(near).protect(
             Some(Arc::clone(&self.server)),
             SessionReuse::Prefer,
@@ -168,14 +174,17 @@ impl Tls {
     }
 
     /// The same over a pipe that holds so many bytes.
-    pub(super) async fn pipe(&self, holds: usize) -> (DataStream<DuplexStream>, TlsStream<DuplexStream>) {
+    pub(in crate::data) async fn pipe(
+        &self,
+        holds: usize,
+    ) -> (DataStream<DuplexStream>, TlsStream<DuplexStream>) {
         let (near, far) = duplex(holds);
         self.join(near, far).await
     }
 }
 
 /// Both ends of a data connection without TLS.
-pub(super) async fn plain(holds: usize) -> (DataStream<DuplexStream>, DuplexStream) {
+pub(in crate::data) async fn plain(holds: usize) -> (DataStream<DuplexStream>, DuplexStream) {
     let (near, far) = duplex(holds);
     let near = Channel::new(near)
         .protect(None, SessionReuse::Prefer, Duration::from_secs(60))
@@ -184,7 +193,7 @@ pub(super) async fn plain(holds: usize) -> (DataStream<DuplexStream>, DuplexStre
 }
 
 /// Everything that the client reads, and how that ended.
-pub(super) async fn drained(mut client: impl Wire) -> (Vec<u8>, std::io::Result<()>) {
+pub(in crate::data) async fn drained(mut client: impl AsyncRead + Unpin) -> (Vec<u8>, std::io::Result<()>) {
     let mut all = Vec::new();
     let end = client.read_to_end(&mut all).await;
     (all, end.map(drop))
