@@ -30,16 +30,11 @@ pub(super) async fn readable(client: &Client, path: &VPath) -> Result<Download, 
     let Some(Partial { size, .. }) = fs.partial(path).await? else {
         return Ok(file);
     };
-    let error = FsError::new(FsErrorKind::Incomplete).context(cut_at(size));
+    let error = FsError::new(FsErrorKind::Incomplete).context(format!(
+        "an upload of yours to this name was cut after {size} bytes: go on with REST {size} and STOR, or upload it anew"
+    ));
     file.fail(&error);
     Err(error.into())
-}
-
-/// What an unfinished upload asks for.
-pub(super) fn cut_at(size: u64) -> String {
-    format!(
-        "an upload of yours to this name was cut after {size} bytes: go on with REST {size} and STOR, or upload it anew"
-    )
 }
 
 /// What is at a path as its person sees it: an unfinished upload of theirs before what is complete. The

@@ -1,8 +1,8 @@
 //! STOR and APPE (RFC 959, section 4.1.3): uploads, from where `REST` said or at the end. 226 is said when
 //! the file is visible, whole and durable.
 
-use portreeve_model::VPath;
-use portreeve_session::{OpenWrite, WriteMode};
+use portreeve_model::{VPath, Verb};
+use portreeve_session::{OpenWrite, Upload, WriteMode};
 
 use super::{Answer, Step, say};
 use crate::{
@@ -21,26 +21,41 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
 }
 
 /// APPE: at the end of what is there, or of what its person left unfinished there, where the client was
-/// told of that: whoever adds to a log knows nothing of an upload that was cut, and would make its torn
-/// bytes a file. `REST` before it is not heeded: the end is where the end is.
+/// told of that. `REST` before it is not heeded: the end is where the end is.
 pub(super) mod appe {
     use portreeve_session::WriteMode;
 
-    use crate::{
-        commands::{Answer, say, size::cut_at},
-        control::Client,
-    };
+    use crate::{commands::Answer, control::Client};
 
     pub(in crate::commands) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         client.restart = 0;
         let path = client.path(argument)?;
-        if !client.knows_of(&path)
-            && let Some(partial) = client.fs()?.partial(&path).await?
-        {
-            return say(550, cut_at(partial.size));
-        }
         super::receive(client, &path, WriteMode::Append { create: true }, None).await
     }
+}
+
+/// Drops what an upload that was cut left behind. To a client that only ever adds, it is nothing: whoever
+/// keeps a log sends the line anew that was cut, and knows nothing of an overwrite that failed; torn bytes
+/// would become part of the file. Whoever may neither list nor read goes on with it unseen.
+async fn forget(client: &Client, path: &VPath) -> Result<(), Step> {
+    let fs = client.fs()?;
+    let verbs = fs.verbs(path);
+    if client.knows_of(path) || !(verbs.has(Verb::List) || verbs.has(Verb::Read)) {
+        return Ok(());
+    }
+    let Ok(Some(partial)) = fs.partial(path).await else {
+        return Ok(());
+    };
+    let how = OpenWrite::new(WriteMode::Resume { at: partial.size });
+    fs.upload(path, how).await?.discard().await?;
+    Ok(())
+}
+
+async fn open(client: &Client, path: &VPath, how: OpenWrite) -> Result<Upload, Step> {
+    if let WriteMode::Append { .. } = how.mode {
+        forget(client, path).await?;
+    }
+    Ok(client.fs()?.upload(path, how).await?)
 }
 
 /// Takes one upload to its end. `name` is told where the server chose it (STOU).
@@ -57,11 +72,11 @@ pub(super) async fn receive(
         WriteMode::Resume { at } => at.saturating_add(bytes),
         _ => bytes,
     });
-    let upload = match client.fs()?.upload(path, how).await {
+    let upload = match open(client, path, how).await {
         Ok(upload) => upload,
-        Err(error) => {
+        Err(step) => {
             channel.leave();
-            return Err(error.into());
+            return Err(step);
         }
     };
     let at = match mode {
