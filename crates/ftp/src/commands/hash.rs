@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use portreeve_model::VPath;
 use portreeve_session::{Download, FsError, FsErrorKind};
 use sha2::Digest as _;
+use tokio::time::timeout;
 
 use super::{Answer, Step, say, size::readable};
 use crate::{
@@ -179,9 +180,15 @@ async fn sum(
         return Err(Reply::new(501, "the range lies outside the file").into());
     }
     let progress = Progress::default();
-    let job = read(&file, first, end, Sum::new(algorithm), &progress);
+    let patience = client.pace().transfer;
+    let job = timeout(patience, read(&file, first, end, Sum::new(algorithm), &progress));
     match client.beside(Some(&progress), job).await {
-        Beside::Done(summed) => {
+        Beside::Done(Err(_)) => {
+            let error = FsError::new(FsErrorKind::TimedOut).context("it took longer than a transfer may");
+            file.fail(&error);
+            Err(error.into())
+        }
+        Beside::Done(Ok(summed)) => {
             let (hex, end) = summed?;
             Ok(Summed { hex, first, end })
         }

@@ -19,7 +19,13 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         modified: Some(modified),
         ..Attrs::default()
     };
-    client.fs()?.set_attrs(&path, attrs, Links::Follow).await?;
+    let fs = client.fs()?;
+    fs.set_attrs(&path, attrs, Links::Follow).await?;
+    // Some storages take a time and do not keep it (a message was received when it was received).
+    let kept = fs.stat(&path, Links::Follow).await?.modified;
+    if kept.map(|at| at.seconds) != Some(modified.seconds) {
+        return say(504, "this storage keeps no such time");
+    }
     let mut text = b"Modify=".to_vec();
     wire::append_time(&mut text, modified);
     text.extend_from_slice(b"; ");

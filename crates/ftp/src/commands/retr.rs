@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
-    let from = std::mem::take(&mut client.restart);
+    let from = client.take_restart()?;
     let path = client.path(argument)?;
     let channel = client.open_data().await?;
     let file = match readable(client, &path).await {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
-    let (at, path) = (std::mem::take(&mut client.restart), client.path(argument)?);
+    let (at, path) = (client.take_restart()?, client.path(argument)?);
     let mode = match at {
         0 => WriteMode::Replace,
         at => WriteMode::Resume { at },

@@ -12,8 +12,10 @@ pub(super) async fn run(client: &mut Client, argument: &[u8]) -> Answer {
         return say(451, "the operating system gave no random bytes");
     }
     let random = u64::from_be_bytes(random);
-    let stem = if argument.is_empty() { b"upload" } else { argument };
-    let mut name = stem.to_vec();
+    let mut name = argument.to_vec();
+    if matches!(name.last(), None | Some(b'/')) {
+        name.extend_from_slice(b"upload");
+    }
     name.extend_from_slice(format!(".{random:016x}").as_bytes());
     let path = client.path(&name)?;
     let shown = path.file_name().map_or_else(String::new, |name| name.to_string());

@@ -174,6 +174,18 @@ impl Client {
         })
     }
 
+    /// What `REST` said, which counts once.
+    ///
+    /// # Errors
+    /// 504: ends of lines would be changed, and no offset is that of the file.
+    pub(crate) fn take_restart(&mut self) -> Result<u64, Reply> {
+        let offset = std::mem::take(&mut self.restart);
+        if offset > 0 && self.door.converts() && self.kind == Type::Ascii {
+            return Err(Reply::new(504, "no offset is true in TYPE A; use TYPE I"));
+        }
+        Ok(offset)
+    }
+
     /// Remembers that the client was told of an unfinished upload: from now on its name means that.
     pub(crate) fn tell_of(&mut self, path: &VPath) {
         if self.knows_of(path) {

@@ -16,8 +16,8 @@ use crate::{
     wire::{self, Line, Reply},
 };
 
-/// Lines that may wait for the end of a transfer.
-const WAITING: usize = 16;
+/// Lines that may wait for the end of a transfer, and their bytes.
+const WAITING: (usize, usize) = (1024, 64 << 10);
 /// How long a storage may take to write what had come when a transfer was cut.
 const LAST_WRITE: Duration = Duration::from_secs(10);
 
@@ -31,6 +31,8 @@ pub(crate) enum Beside<T> {
     Over,
     /// The control connection broke.
     Lost,
+    /// Too many commands came meanwhile.
+    Flooded,
 }
 
 impl Client {
@@ -54,7 +56,7 @@ impl Client {
                 biased;
                 done = &mut job => return Beside::Done(done),
                 () = &mut over => return Beside::Over,
-                line = self.talk.line(), if self.waiting.len() < WAITING => line,
+                line = self.talk.line() => line,
             };
             let Ok(line) = line else { return Beside::Lost };
             let verb = match &line {
@@ -71,6 +73,8 @@ impl Client {
                     let moved = progress.map_or(0, Progress::bytes);
                     Reply::new(213, format!("a transfer is under way: {moved} bytes so far"))
                 }
+                // Whoever does not wait for replies at all would keep ABOR, and the end, from being heard.
+                _ if self.is_flooded() => return Beside::Flooded,
                 _ => {
                     self.waiting.push_back(line);
                     continue;
@@ -80,6 +84,14 @@ impl Client {
                 return Beside::Lost;
             }
         }
+    }
+
+    fn is_flooded(&self) -> bool {
+        let bytes = self.waiting.iter().map(|line| match line {
+            Line::Whole(words) => words.len(),
+            Line::TooLong => 0,
+        });
+        self.waiting.len() >= WAITING.0 || bytes.sum::<usize>() >= WAITING.1
     }
 
     /// Waits for the data connection that PASV, EPSV, PORT or EPRT prepared.
@@ -222,6 +234,7 @@ impl Client {
                 None => Step::Gone,
             },
             How::Lost => Step::Gone,
+            How::Flooded => Step::Leave(Reply::new(421, format!("{text}; closing"))),
         }
     }
 
@@ -256,6 +269,7 @@ enum How {
     Aborted,
     Over,
     Lost,
+    Flooded,
 }
 
 impl Cut {
@@ -268,6 +282,7 @@ impl Cut {
         let (text, how) = match how {
             Beside::Aborted => ("the client aborted the transfer", How::Aborted),
             Beside::Over => ("the session is over", How::Over),
+            Beside::Flooded => ("too many commands came during a transfer", How::Flooded),
             Beside::Lost | Beside::Done(_) => ("the control connection broke", How::Lost),
         };
         Self::by(FsError::new(FsErrorKind::Cancelled).context(text), how)
@@ -275,7 +290,7 @@ impl Cut {
 
     /// Whether it came from elsewhere while the transfer itself could have gone on.
     const fn is_from_beside(&self) -> bool {
-        matches!(self.how, How::Aborted | How::Over | How::Lost)
+        matches!(self.how, How::Aborted | How::Over | How::Lost | How::Flooded)
     }
 
     /// Adds how much of an upload is kept.

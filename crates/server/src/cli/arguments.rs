@@ -8,7 +8,7 @@ use portreeve_model::options::DurationText;
 use super::{Failure, accounts::Parts};
 use crate::control::AccountRequest;
 
-/// Secure file transfer over SFTP and HTTPS, for files and mailboxes alike.
+/// Secure file transfer over SFTP, FTPS and HTTPS, for files and mailboxes alike.
 #[derive(Debug, Parser)]
 #[command(name = "portreeve", version, propagate_version = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration.")]

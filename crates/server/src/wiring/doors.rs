@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use portreeve_ftp::{ClientCertificates, FtpDoor, FtpOptions, Guide, SessionReuse};
+use portreeve_ftp::{ClientCertificates, FtpDoor, FtpOptions, Guide, SessionReuse, TlsMode};
 use portreeve_model::Origin;
 use portreeve_session::{Audience, Connection, Gatekeeper};
 use portreeve_sftp::{HostKeyError, HostKeys, SftpDoor, SftpOptions};
@@ -127,6 +127,12 @@ impl Doors {
                         .map_err(|error| format!("client_ca: {}: {error}", path.display()))?,
                 };
                 let print = fingerprint(&(options, &tls.fingerprint, &signers));
+                if options.tls == TlsMode::Optional {
+                    tracing::warn!(
+                        listener = %listener.name,
+                        "tls = \"optional\": names, passwords and files may pass in clear text"
+                    );
+                }
                 let door = match kept(&print) {
                     Some(door) => door,
                     None => Door::Ftps(ftp_door(options, tls, &signers)?),

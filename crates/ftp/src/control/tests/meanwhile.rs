@@ -169,7 +169,7 @@ async fn what_comes_during_a_transfer_waits_and_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn whoever_sends_much_during_a_transfer_is_not_listened_to_but_gets_all_answers() {
+async fn whoever_sends_much_during_a_transfer_gets_all_answers() {
     let rig = Rig::optional();
     rig.plant("/f", &bytes(LARGE));
     let mut far = rig.alice().await;
@@ -182,6 +182,23 @@ async fn whoever_sends_much_during_a_transfer_is_not_listened_to_but_gets_all_an
         far.hears("257 \"/\" is where you are").await;
     }
     far.expect("NOOP", "200 nothing done").await;
+}
+
+#[tokio::test]
+async fn whoever_sends_without_end_during_a_transfer_is_sent_away() {
+    for (line, times) in [
+        ("PWD\r\n".to_owned(), 2000),
+        (format!("CWD {}\r\n", "x".repeat(8000)), 20),
+    ] {
+        let rig = Rig::optional();
+        let mut far = rig.alice().await;
+        let mut data = far.begin("STOR f", "150 go on").await;
+        data.write_all(&bytes(1000)).await.unwrap();
+        while far.say("STAT").await != "213 a transfer is under way: 1000 bytes so far" {}
+        far.send(line.repeat(times).as_bytes()).await;
+        far.hears("421 too many commands came during a transfer; 1000 bytes are kept, go on with REST 1000; closing")
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -236,4 +236,11 @@ async fn where_lines_are_converted_no_size_is_told_in_text() {
     ])
     .await;
     assert_eq!(far.get("RETR f").await.0, b"b\n");
+    // TYPE in between: the offset is that of the other type.
+    far.check(&[
+        ("REST 2", "350 the next transfer goes on at byte 2"),
+        ("TYPE A", "200 text"),
+        ("RETR f", "504 no offset is true in TYPE A; use TYPE I"),
+    ])
+    .await;
 }

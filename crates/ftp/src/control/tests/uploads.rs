@@ -246,6 +246,7 @@ async fn stou_chooses_a_name_and_tells_it() {
         ("STOU", "/upload."),
         ("STOU report", "/report."),
         ("STOU d/r", "/d/r."),
+        ("STOU d/", "/d/upload."),
     ] {
         let data = far.data().await;
         let opening = far.say(command).await;
