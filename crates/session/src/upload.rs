@@ -226,6 +226,19 @@ impl Upload {
         Ok(carried_through(Box::pin(async move { body.give_up(why).await })).await)
     }
 
+    /// Ends it because of `why` and keeps nothing: what there is of it is no upload's beginning, such as the
+    /// copy of a file to which nothing was added.
+    ///
+    /// # Errors
+    /// What the storage says.
+    pub async fn fail(&self, why: FsError) -> FsResult<()> {
+        if self.0.ended.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let body = Arc::clone(&self.0);
+        carried_through(Box::pin(async move { body.discard(why).await })).await
+    }
+
     /// Ends it and throws away what was written.
     ///
     /// # Errors
@@ -235,7 +248,8 @@ impl Upload {
             return Ok(());
         }
         let body = Arc::clone(&self.0);
-        carried_through(Box::pin(async move { body.discard().await })).await
+        let gone = FsError::new(FsErrorKind::Cancelled).context("the upload was abandoned");
+        carried_through(Box::pin(async move { body.discard(gone).await })).await
     }
 }
 
@@ -373,13 +387,12 @@ impl Body {
         file.keep().await
     }
 
-    async fn discard(&self) -> FsResult<()> {
+    async fn discard(&self, why: FsError) -> FsResult<()> {
         let thrown = self.open.file.discard().await;
         if let Some(share) = &self.open.allowance.share {
             share.settle_kept(&self.path(), 0).await;
         }
-        let gone = FsError::new(FsErrorKind::Cancelled).context("the upload was abandoned");
-        self.finish(None, None, &Err(gone))?;
+        self.finish(None, None, &Err(why))?;
         thrown
     }
 

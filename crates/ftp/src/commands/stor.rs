@@ -36,26 +36,30 @@ pub(super) mod appe {
 
 /// Drops what an upload that was cut left behind. To a client that only ever adds, it is nothing: whoever
 /// keeps a log sends the line anew that was cut, and knows nothing of an overwrite that failed; torn bytes
-/// would become part of the file. Whoever may neither list nor read goes on with it unseen.
-async fn forget(client: &Client, path: &VPath) -> Result<(), Step> {
+/// would become part of the file. Whoever may neither list nor read goes on with it unseen. Whether the
+/// client begins with the file itself.
+async fn forget(client: &Client, path: &VPath) -> Result<bool, Step> {
     let fs = client.fs()?;
     let verbs = fs.verbs(path);
     if client.knows_of(path) || !(verbs.has(Verb::List) || verbs.has(Verb::Read)) {
-        return Ok(());
+        return Ok(false);
     }
     let Ok(Some(partial)) = fs.partial(path).await else {
-        return Ok(());
+        return Ok(true);
     };
     let how = OpenWrite::new(WriteMode::Resume { at: partial.size });
     fs.upload(path, how).await?.discard().await?;
-    Ok(())
+    Ok(true)
 }
 
-async fn open(client: &Client, path: &VPath, how: OpenWrite) -> Result<Upload, Step> {
+/// The upload, and whether it is as yet no more than a copy of a file that is there: without a byte of
+/// its own it is nothing to go on with.
+async fn open(client: &Client, path: &VPath, how: OpenWrite) -> Result<(Upload, bool), Step> {
+    let mut copy = false;
     if let WriteMode::Append { .. } = how.mode {
-        forget(client, path).await?;
+        copy = forget(client, path).await?;
     }
-    Ok(client.fs()?.upload(path, how).await?)
+    Ok((client.fs()?.upload(path, how).await?, copy))
 }
 
 /// Takes one upload to its end. `name` is told where the server chose it (STOU).
@@ -72,8 +76,8 @@ pub(super) async fn receive(
         WriteMode::Resume { at } => at.saturating_add(bytes),
         _ => bytes,
     });
-    let upload = match open(client, path, how).await {
-        Ok(upload) => upload,
+    let (upload, copy) = match open(client, path, how).await {
+        Ok(opened) => opened,
         Err(step) => {
             channel.leave();
             return Err(step);
@@ -110,6 +114,10 @@ pub(super) async fn receive(
                 None => format!("{bytes} bytes were stored"),
             };
             say(226, stored)
+        }
+        Err(cut) if copy && progress.bytes() == 0 => {
+            let _ = upload.fail(cut.error.clone()).await;
+            Ok(client.tell(cut).await)
         }
         Err(cut) => {
             let kept = upload.keep(cut.error.clone()).await.unwrap_or(0);
