@@ -4,12 +4,12 @@ virtual user with a SHA-512 crypt hash who owns and cannot leave his directory, 
 The programs are Debian's, unpacked by tests/bench/peers; libunftp is the program in tests/bench/libunftp. The three
 daemons change to another user and want root for it. What cannot run here is None, with the reason in `rig.absent`.
 """
-import getpass
 import os
 import pathlib
 import pwd
 import shutil
 import subprocess
+import sys
 
 from rig import ROOT, Server, free_port
 
@@ -31,19 +31,11 @@ def libraries():
 
 
 def available(rig, name, program):
-    """Unpacks the packages at first use."""
     if os.geteuid() != 0:
         rig.absent[name] = "wants root"
-        return False
-    if not (PEERS / "complete").exists():
-        done = subprocess.run([ROOT / "tests/bench/peers"], capture_output=True)
-        if done.returncode:
-            rig.absent[name] = "not installed"
-            return False
-    if not (PEERS / "usr/sbin" / program).exists():
-        rig.absent[name] = "not installed"
-        return False
-    return True
+    elif not (PEERS / "usr/sbin" / program).exists():
+        rig.absent[name] = "not installed (tests/bench/peers)"
+    return name not in rig.absent
 
 
 def sha512_crypt():
@@ -216,11 +208,12 @@ def libunftp(rig, build):
     target = ROOT / "target/bench-libunftp"
     program = target / "release/portreeve-bench-libunftp"
     if build and shutil.which("cargo"):
+        print("building libunftp, once", file=sys.stderr, flush=True)
         manifest = ROOT / "tests/bench/libunftp/Cargo.toml"
         subprocess.run(["cargo", "build", "-q", "--release", "--locked", "--manifest-path", manifest, "--target-dir", target],
                        capture_output=True)
     if not program.exists():
-        rig.absent["libunftp"] = "not built"
+        rig.absent["libunftp"] = "not built (a run without --quick does, with cargo)"
         return None
     files = rig.dir / "libunftp"
     files.mkdir()
