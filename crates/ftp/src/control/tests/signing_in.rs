@@ -229,6 +229,45 @@ async fn rein_ends_the_session_and_keeps_tls() {
 }
 
 #[tokio::test]
+async fn what_was_prepared_for_a_transfer_is_not_the_next_persons() {
+    let rig = Rig::new(Terms {
+        options: json!({"tls": "optional"}),
+        mount: json!({"limits": {"max_file_size": "20 B"}}),
+        ..Terms::default()
+    });
+    rig.plant("/f", b"0123456789");
+    let mut far = rig.alice().await;
+    let _data = far.data().await;
+    far.check(&[
+        ("OPTS HASH CRC32", "200 CRC32"),
+        ("RANG 0 3", "350 from byte 0 to byte 3"),
+        ("REST 7", "350 the next transfer goes on at byte 7"),
+        ("ALLO 21", "200 the next upload is weighed by that size"),
+        ("REIN", "220 ready for another user"),
+    ])
+    .await;
+    far.sign_in("bob").await;
+    far.check(&[
+        (
+            "RETR f",
+            "425 no data connection was prepared: send EPSV or PASV first",
+        ),
+        ("REIN", "220 ready for another user"),
+    ])
+    .await;
+    far.sign_in("bob").await;
+    far.expect("HASH f", "213 SHA-256 0-9 …").await;
+    assert_eq!(far.put("STOR g", b"content").await, "226 7 bytes were stored");
+    far.check(&[
+        ("REST 7", "350 the next transfer goes on at byte 7"),
+        ("REIN", "220 ready for another user"),
+    ])
+    .await;
+    far.sign_in("bob").await;
+    assert_eq!(far.get("RETR f").await.0, b"0123456789");
+}
+
+#[tokio::test]
 async fn texts_of_the_administrators() {
     for (text, greeting, login) in [
         ("One line", "220 One line", "230 One line"),

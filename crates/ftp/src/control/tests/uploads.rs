@@ -301,14 +301,22 @@ async fn what_cannot_be_stored_is_told_before_any_byte() {
 }
 
 #[tokio::test]
-async fn a_refused_upload_hears_why_before_its_data_connection_is_reset() {
+async fn a_refused_transfer_hears_why_before_its_data_connection_is_reset() {
     let rig = Rig::new(Terms {
         mount: json!({"verbs": "read-only"}),
         ..Terms::default()
     });
     let mut far = rig.alice().await;
     let refusal = "550 permission denied: your account lacks 'create' here";
-    for command in ["STOR f", "APPE f", "STOU"] {
+    let missing = "550 no such file or directory";
+    for (command, refusal) in [
+        ("STOR f", refusal),
+        ("APPE f", refusal),
+        ("STOU", refusal),
+        ("RETR f", missing),
+        ("LIST d", missing),
+        ("MLSD d", missing),
+    ] {
         let mut data = far.data().await;
         // Whoever does not wait for 150 has begun its handshake.
         data.write_all(&[0x16; 300]).await.unwrap();
