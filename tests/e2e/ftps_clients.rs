@@ -481,3 +481,74 @@ fn what_other_doors_wrote_is_there() {
     let mut bob = Ftp::signed_in(&server, "bob");
     bob.refusal("RETR /d/by ftps").is(550);
 }
+
+/// What is refused is refused in the server's words at every client, and its dialogue goes on.
+#[test]
+fn clients_hear_why_an_upload_is_refused() {
+    let server = Portreeve::start();
+    fs::write(server.dir().join("small"), "small").unwrap();
+    data::file(&server.dir().join("large"), 3 << 20, 1);
+    fs::write(server.dir().join("shared/there"), "there").unwrap();
+    for version in VERSIONS {
+        let reader = Ftps::new(&server, "reader").version(version);
+        for name in ["small", "large"] {
+            // Not 13, which is "what was that answer to EPSV?".
+            let done = reader.curl(&["-T", name], "/there");
+            assert_eq!(done.status.code(), Some(25), "{version:?}: {}", done.said());
+            let _ = done.fails("550");
+            reader
+                .lftp(&format!("put {name} -o /there"))
+                .fails("550 permission denied");
+            reader
+                .ftplib(&["put", name, "/there"])
+                .fails("550 permission denied");
+            reader
+                .rclone(&["copyto", name, "r:new"])
+                .fails("550 permission denied");
+        }
+        // Downloads in one connection, the first of which is refused.
+        let missing = reader.url("/missing");
+        let done = reader.curl(&["-o", "gone", &missing, "-o", "got"], "/there");
+        assert!(!server.dir().join("gone").exists(), "{}", done.said());
+        assert_eq!(
+            fs::read(server.dir().join("got")).unwrap(),
+            b"there",
+            "{}",
+            done.said()
+        );
+        fs::remove_file(server.dir().join("got")).unwrap();
+    }
+    assert_eq!(fs::read(server.dir().join("shared/there")).unwrap(), b"there");
+    assert_eq!(data::tree(&server.dir().join("shared")), ["there"]);
+}
+
+/// Options that clients borrow from `ls` are options, even where a file bears such a name.
+#[test]
+fn options_of_ls_are_options() {
+    let server = Portreeve::start();
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    ftp.say("MKD d").is(257);
+    ftp.say("CWD d").is(250);
+    for name in ["-a", "-la", "a.txt", "b.txt", "c.bin"] {
+        ftp.put(name, b"x");
+    }
+    for (command, count) in [
+        ("LIST", 5),
+        ("LIST -a", 5),
+        ("LIST -la", 5),
+        ("LIST -al /d", 5),
+        ("LIST -a -l", 5),
+        ("NLST -a", 5),
+        ("LIST ./-la", 1),
+        ("LIST -- -la", 1),
+        ("NLST *.txt", 2),
+        ("NLST -a *.txt", 2),
+        ("LIST /d/?.bin", 1),
+        ("NLST [ab].*", 2),
+        ("NLST *.none", 0),
+    ] {
+        let lines = ftp.lines(command);
+        assert_eq!(lines.len(), count, "{command}: {lines:?}");
+    }
+    assert_eq!(ftp.get("-la"), b"x");
+}

@@ -173,6 +173,53 @@ fn data_from_another_address_is_not_taken() {
     }
 }
 
+/// Strangers before the client, and many of them, do not keep it out.
+#[test]
+fn strangers_do_not_keep_the_client_out() {
+    let server = Portreeve::start();
+    let mut ftp = Ftp::signed_in(&server, "alice");
+    ftp.put("x", b"content");
+    let at = ftp.epsv();
+    let strangers: Vec<TcpStream> = (2..62)
+        .map(|last| connect(at, Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)))).unwrap())
+        .collect();
+    // As clients do: connected first, the command second.
+    let own = connect(at, None).unwrap();
+    ftp.say("RETR x").is(150);
+    let mut wire = ftp.tls().clone().wrap(own, true).unwrap();
+    let mut got = Vec::new();
+    wire.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"content");
+    ftp.answer().is(226);
+    drop(strangers);
+}
+
+/// A client that vanishes has not got what it was about to get.
+#[test]
+fn a_download_that_nobody_took_is_not_recorded_as_one() {
+    let server = Portreeve::start();
+    Ftp::signed_in(&server, "alice").put("x", &data::bytes(1 << 20, 1));
+    for n in 0..10 {
+        let since = server.audit().len();
+        let mut ftp = Ftp::signed_in(&server, "alice");
+        let (_, data) = ftp.data_socket(None);
+        ftp.send("RETR x");
+        // Before the answer, or after it.
+        if n % 2 == 0 {
+            ftp.answer().is(150);
+        }
+        ftp.reset();
+        let gone = |r: &portreeve_tests::Record| r.text("act") == "logout";
+        until("the session is over", PATIENCE, || {
+            server.audit()[since..].iter().any(gone)
+        });
+        let log = server.audit().split_off(since);
+        let took = |r: &&portreeve_tests::Record| r.text("act") == "download" && r.text("outcome") == "ok";
+        assert!(!log.iter().any(|r| took(&r)), "{n}: {log:?}");
+        drop(data);
+    }
+}
+
 /// One port, one connection: whoever comes second is not let in.
 #[test]
 fn a_passive_port_is_used_once() {

@@ -258,7 +258,6 @@ fn break_off(ftp: &mut Ftp, mut data: Data, how: &str) -> Answer {
 fn half_an_upload_is_invisible_and_kept() {
     let server = Portreeve::start_with(|c| c.ftp_listener = "stall_timeout = \"2s\"");
     let content = data::bytes(3 << 20, 1);
-    let sent = 1 << 20;
     let home = server.config.home("alice");
     for (n, how) in [
         "without close_notify",
@@ -270,8 +269,9 @@ fn half_an_upload_is_invisible_and_kept() {
     .into_iter()
     .enumerate()
     {
-        for existed in [false, true] {
-            let name = format!("x{n}{existed}");
+        // More than a buffer, no whole one, less than a record.
+        for (sent, existed) in [(1 << 20, false), (700_000, true), (1_000, false)] {
+            let name = format!("x{n}-{sent}");
             let mut ftp = Ftp::signed_in(&server, "alice");
             if existed {
                 ftp.put(&name, b"the old content");
@@ -279,8 +279,7 @@ fn half_an_upload_is_invisible_and_kept() {
             let since = server.audit().len();
             let mut data = ftp.open(&format!("STOR {name}")).unwrap();
             data.send(&content[..sent]).unwrap();
-            // The server may hold a piece of it, until there is enough to write.
-            until("it has arrived", PATIENCE, || hidden(&home) >= sent as u64 / 2);
+            arrived(&mut ftp, sent);
             let seen = Ftp::signed_in(&server, "alice").own();
             assert_eq!(seen.contains(&name), existed, "{how}: {seen:?}");
             let answer = break_off(&mut ftp, data, how);
@@ -290,12 +289,7 @@ fn half_an_upload_is_invisible_and_kept() {
             assert_eq!(record.text("outcome"), "failed", "{how}: {record:?}");
             assert!(!record.text("why").is_empty(), "{how}: {record:?}");
             let kept = record.number("kept").unwrap_or(0);
-            let least = if how == "without close_notify" {
-                sent
-            } else {
-                sent / 2
-            };
-            assert!((least as u64..=sent as u64).contains(&kept), "{how}: {record:?}");
+            assert_eq!(kept, sent as u64, "{how}: {record:?}");
             assert_eq!(record.number("bytes"), Some(kept), "{how}: {record:?}");
             let old = existed.then(|| b"the old content".to_vec());
             assert_eq!(fs::read(home.join(&name)).ok(), old, "{how}");
@@ -348,11 +342,13 @@ fn wrong_offsets(ftp: &mut Ftp, path: &str, kept: u64) {
     );
 }
 
-/// How many bytes lie in files that are not visible.
-fn hidden(home: &Path) -> u64 {
-    let entries = fs::read_dir(home).into_iter().flatten().flatten();
-    let hidden = entries.filter(|e| e.file_name().to_string_lossy().starts_with('.'));
-    hidden.filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum()
+/// Waits until the server has as much of the upload that is under way.
+#[track_caller]
+fn arrived(ftp: &mut Ftp, sent: usize) {
+    let told = format!(" {sent} bytes");
+    until("it has arrived", PATIENCE, || {
+        ftp.say("STAT").is(213).text().contains(&told)
+    });
 }
 
 fn hidden_is_empty(home: &Path, how: &str) {

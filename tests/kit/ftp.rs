@@ -408,6 +408,11 @@ impl Ftp {
         &self.how.tls
     }
 
+    /// Vanishes: the connection is reset.
+    pub fn reset(self) {
+        self.wire.rst();
+    }
+
     /// Its own address.
     ///
     /// # Panics
