@@ -83,6 +83,7 @@ class Server:
                     socket.create_connection(("127.0.0.1", port), 1).close()
                     break
                 if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.stop()
                     raise SystemExit(f"{name} does not start:\n{pathlib.Path(log).read_text()[-3000:]}")
                 time.sleep(0.02)
         time.sleep(0.3)
