@@ -8,9 +8,9 @@ MIB, GIB = 1 << 20, 1 << 30
 class Row:
     """One line of the table: what is done at either server, and what must come out."""
 
-    def __init__(self, name, unit, peer, gate=None, cpu=None, goal_low=False, cpu_unit="CPU s/GiB"):
+    def __init__(self, name, unit, peer, gate=None, cpu=None, goal_low=False, cpu_unit="CPU s/GiB", cpu_absolute=False):
         self.name, self.unit, self.peer, self.gate, self.cpu_gate = name, unit, peer, gate, cpu
-        self.goal_low, self.cpu_unit = goal_low, cpu_unit
+        self.goal_low, self.cpu_unit, self.cpu_absolute = goal_low, cpu_unit, cpu_absolute
         self.samples = {}
 
     def add(self, server, value, cpu=None):
@@ -77,5 +77,5 @@ def report(row, quick):
 
     line(row.name, row.unit, ours, peer, row.gate, row.goal_low, row.goal_low)
     if our_cpu and peer_cpu and (sum(peer_cpu) > 0):
-        line(row.name, row.cpu_unit, our_cpu, peer_cpu, row.cpu_gate, True, False)
+        line(row.name, row.cpu_unit, our_cpu, peer_cpu, row.cpu_gate, True, row.cpu_absolute)
     return lines, data
