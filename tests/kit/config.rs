@@ -265,7 +265,7 @@ active = true
 passive_ports = "{passive}"
 {ftp_listener}
 [[listener]]
-name = "ftp"
+name = "plain"
 protocol = "ftps"
 address = "127.0.0.1:{ftp}"
 tls = "optional"

@@ -134,7 +134,7 @@ fn the_other_verbs_stand_alone() {
     let long = vec![b'x'; 70_000];
     server.command(&["hash-password"], &long).fails("longer than");
 
-    says(run(&server, "check"), &["portreeve.toml", "fine", "3 listeners"]);
+    says(run(&server, "check"), &["portreeve.toml", "fine", "7 listeners"]);
     assert_eq!(json(&server, "check")["ok"], true);
 
     let log = server.dir().join("state/audit.jsonl");
@@ -203,9 +203,10 @@ fn the_demo_prints_exactly_its_line() {
     };
     let config = demo.join("portreeve.toml");
     let expected = format!(
-        "{{\"sftp\":\"127.0.0.1:{}\",\"ftps\":null,\"https\":\"127.0.0.1:{}\",\"console\":null,\"user\":\"demo\",\
+        "{{\"sftp\":\"127.0.0.1:{}\",\"ftps\":\"127.0.0.1:{}\",\"https\":\"127.0.0.1:{}\",\"console\":null,\"user\":\"demo\",\
          \"password\":\"{}\",\"admin\":\"admin\",\"admin_password\":\"{}\",\"config\":\"{}\"}}\n",
         port("sftp"),
+        port("ftps"),
         port("https"),
         word("password"),
         word("admin_password"),
@@ -213,6 +214,7 @@ fn the_demo_prints_exactly_its_line() {
     );
     assert_eq!(line, expected);
     assert_ne!(port("sftp"), port("https"));
+    assert_ne!(port("sftp"), port("ftps"));
     for secret in [word("password"), word("admin_password")] {
         assert!(
             secret.len() >= 16 && secret.bytes().all(|b| b.is_ascii_alphanumeric()),

@@ -142,6 +142,7 @@ fn status_and_reload_tell_how_it_stands() {
             "generation     1",
             "old-sftp",
             "https",
+            "implicit",
             "up",
         ],
     );
@@ -150,7 +151,7 @@ fn status_and_reload_tell_how_it_stands() {
         (&told["ready"], &told["degraded"], &told["generation"]),
         (&true.into(), &false.into(), &1.into())
     );
-    assert_eq!(told["listeners"].as_array().unwrap().len(), 3);
+    assert_eq!(told["listeners"].as_array().unwrap().len(), 7);
     says(run(&server, "reload"), &["configuration 2 serves now"]);
     assert_eq!(json(&server, "reload")["generation"], 3);
 
