@@ -9,7 +9,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    linger::linger,
+    linger::{SHORT, linger},
     outcome::said,
     socket::{Socket, Wire},
     stream::DataStream,
@@ -50,7 +50,7 @@ impl<S: Wire> Channel<S> {
     /// client's hello lies in it unread), and the reset would come before the reply that says why: curl
     /// then tries another way and takes that reply for the answer to its next command.
     pub(crate) fn leave(self) {
-        linger(Socket::new(self.wire));
+        linger(Socket::new(self.wire), SHORT);
     }
 
     /// Makes the handshake, where there is to be TLS; that may take as long as `patience`.
@@ -85,7 +85,7 @@ impl<S: Wire> Channel<S> {
         let mut stream = DataStream::tls(Box::new(stream), reused);
         if reuse == SessionReuse::Require && !reused {
             if let Ok(Ok(())) = timeout(FAREWELL, stream.shutdown()).await {
-                stream.linger();
+                stream.linger(SHORT);
             }
             return Err(Unprotected::NotReused);
         }

@@ -12,24 +12,40 @@ use tokio::{io::AsyncReadExt, sync::Semaphore, time::timeout};
 
 use super::socket::{Socket, Wire};
 
-/// How long a client may take to close its side.
-const FOR: Duration = Duration::from_secs(5);
-/// How much is thrown away.
-const MOST: usize = 256 << 10;
+/// How much is thrown away, and how long a client may take to close its side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    bytes: usize,
+    time: Duration,
+}
+
+/// After a farewell of ours.
+pub(super) const SHORT: Patience = Patience {
+    bytes: 256 << 10,
+    time: Duration::from_secs(5),
+};
+/// After an upload that the storage refused in its course (a full disk): clients such as curl send on to
+/// the end and only then listen to why.
+pub(super) const LONG: Patience = Patience {
+    bytes: 64 << 20,
+    time: Duration::from_secs(30),
+};
+/// Thrown away at once.
+const AT_ONCE: usize = 16 << 10;
 /// How many may linger in the whole process.
 const MANY: usize = 512;
 
 static LINGERING: Semaphore = Semaphore::const_new(MANY);
 
 /// Reads `socket` to its end, in the background.
-pub(super) fn linger<S: Wire>(mut socket: Socket<S>) {
+pub(super) fn linger<S: Wire>(mut socket: Socket<S>, patience: Patience) {
     let Ok(permit) = LINGERING.try_acquire() else {
         return;
     };
     tokio::spawn(async move {
         let _permit = permit;
-        let _ = timeout(FOR, async {
-            let (mut bin, mut left) = ([0; 1024], MOST);
+        let _ = timeout(patience.time, async {
+            let (mut bin, mut left) = (vec![0; AT_ONCE], patience.bytes);
             while let Ok(n @ 1..) = socket.read(&mut bin).await {
                 left = left.saturating_sub(n);
                 if left == 0 {

@@ -17,6 +17,7 @@ use portreeve_session::{FsResult, Upload};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
+    linger::LONG,
     outcome::{Broken, Pace, Progress},
     socket::Wire,
     stream::{Came, DataStream},
@@ -63,7 +64,14 @@ pub(crate) async fn receive<S: Wire>(
         progress,
     };
     let received = timeout_at(until + GRACE, run(source, &mut writing)).await;
-    received.map_err(|_| Broken::TooLong)??;
+    match received.map_err(|_| Broken::TooLong)? {
+        Ok(()) => {}
+        Err(refused @ Broken::Storage(_)) => {
+            stream.linger(LONG);
+            return Err(refused);
+        }
+        Err(broken) => return Err(broken),
+    }
     // The client may have gone already: it has said what it had to say.
     let _ = timeout(FAREWELL, stream.shutdown()).await;
     Ok(writing.bytes)

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    linger::linger,
+    linger::{Patience, SHORT, linger},
     outcome::Broken,
     socket::{Overdue, Socket, Wire},
 };
@@ -123,7 +123,7 @@ impl<S: Wire> DataStream<S> {
         self.queue(tail).await?;
         let closed = self.shutdown().await;
         closed.map_err(|error| self.broken(&error))?;
-        self.linger();
+        self.linger(SHORT);
         Ok(())
     }
 
@@ -183,10 +183,11 @@ impl<S: Wire> DataStream<S> {
     }
 
     /// Leaves the socket to the background.
-    pub(super) fn linger(self) {
-        linger(match self.kind {
+    pub(super) fn linger(self, patience: Patience) {
+        let socket = match self.kind {
             Kind::Plain(socket) => socket,
             Kind::Tls(stream) => stream.into_inner().0,
-        });
+        };
+        linger(socket, patience);
     }
 }

@@ -185,6 +185,27 @@ async fn end_at_once_when_the_storage_refuses() {
     }
 }
 
+/// curl sends on to the end and only then listens: what it sends must not be answered by a reset.
+#[tokio::test]
+async fn that_a_storage_refuses_are_taken_in_to_their_end() {
+    let (files, tls) = (Files::new().await, tls(TLS13));
+    let (near, mut far) = tls.pipe(64 << 10).await;
+    let (file, progress) = (files.upload(WriteMode::Replace).await, Progress::default());
+    files.faulty.set(Fault {
+        call: Some(Call::Write),
+        nth: 1,
+        times: 1,
+        error: FsErrorKind::NoSpace.into(),
+    });
+    let received = receive(near, &file, Some(0), Text::AsIs, &PACE, Require, &progress);
+    let client = async {
+        far.write_all(&bytes(5_000_000)).await.unwrap();
+        far.shutdown().await.unwrap();
+    };
+    let (received, ()) = tokio::join!(received, client);
+    assert!(matches!(received, Err(Broken::Storage(_))));
+}
+
 #[tokio::test]
 async fn of_texts_have_their_line_ends_changed() {
     let (files, tls) = (Files::new().await, tls(TLS13));
