@@ -14,19 +14,6 @@ use portreeve_tests::{
     server::PATIENCE,
 };
 
-/// Waits until a story has been told so often since a moment.
-#[track_caller]
-fn told(server: &Portreeve, since: usize, story: &str, times: usize) {
-    let stories = || -> Vec<String> { server.audit()[since..].iter().map(|r| r.story()).collect() };
-    until(
-        &format!("{times} × {story:?} in {:#?}", stories()),
-        PATIENCE / 6,
-        || stories().iter().filter(|s| *s == story).count() >= times,
-    );
-    let count = stories().iter().filter(|s| *s == story).count();
-    assert_eq!(count, times, "{story:?} in {:#?}", stories());
-}
-
 /// Data in clear is refused on every path, whatever was said before.
 #[test]
 fn no_data_passes_without_tls() {
@@ -82,7 +69,7 @@ fn no_data_passes_without_tls() {
             assert!(!transfers.iter().any(passed), "{transfers:?}");
             if !protected {
                 // Four ways, seven commands, each asked for and tried.
-                told(&server, since, "ftps knock refused", 56);
+                server.expect_told(since, "ftps knock refused", 56);
             }
             ftp.protect();
             assert_eq!(ftp.own(), ["secret"]);
@@ -167,7 +154,7 @@ fn data_from_another_address_is_not_taken() {
                 "MLSD" => assert!(String::from_utf8_lossy(&got).contains("; secret\r\n")),
                 _ => assert_eq!(got, b""),
             }
-            told(&server, since, "ftps knock refused", 1);
+            server.expect_told(since, "ftps knock refused", 1);
             assert_eq!(alice.get("secret"), b"secret");
         }
     }
@@ -375,7 +362,7 @@ fn the_server_connects_to_nobody_else() {
             );
             ftp.say("RETR x").one_of(&[425, 503]);
             if answer.code == 504 {
-                told(&server, since, "ftps knock refused", 1);
+                server.expect_told(since, "ftps knock refused", 1);
             }
         }
     }
@@ -421,7 +408,7 @@ fn active_mode_is_off_unless_switched_on() {
     for line in [format!("PORT {port}"), format!("EPRT {eprt}")] {
         let since = server.audit().len();
         ftp.say(&line).is(502);
-        told(&server, since, "ftps knock refused", 1);
+        server.expect_told(since, "ftps knock refused", 1);
         ftp.say("NLST").one_of(&[425, 503]);
     }
     assert!(listener.accept().is_err(), "the server came all the same");

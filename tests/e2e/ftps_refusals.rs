@@ -5,22 +5,7 @@ use portreeve_tests::{
     config::PASSWORD,
     data,
     ftp::{End, How, Version},
-    process::until,
-    server::PATIENCE,
 };
-
-/// Waits until a story has been told so often since a moment.
-#[track_caller]
-fn told(server: &Portreeve, since: usize, story: &str, times: usize) {
-    let stories = || -> Vec<String> { server.audit()[since..].iter().map(|r| r.story()).collect() };
-    until(
-        &format!("{times} × {story:?} in {:#?}", stories()),
-        PATIENCE / 6,
-        || stories().iter().filter(|s| *s == story).count() >= times,
-    );
-    let count = stories().iter().filter(|s| *s == story).count();
-    assert_eq!(count, times, "{story:?} in {:#?}", stories());
-}
 
 /// The connection ends, and not a byte of what was sent comes back.
 #[track_caller]
@@ -39,7 +24,7 @@ fn nobody_signs_in_without_tls() {
         assert!(answer.text().contains("AUTH TLS"), "{}", answer.text());
         // A password that is sent all the same is not looked at.
         ftp.say(&format!("PASS {PASSWORD}")).one_of(&[503, 530, 534]);
-        told(&server, since, "ftps login refused", 1);
+        server.expect_told(since, "ftps login refused", 1);
         for command in [
             "PWD",
             "EPSV",
@@ -61,7 +46,7 @@ fn nobody_signs_in_without_tls() {
         // On the same connection, and with TLS.
         ftp.auth_tls();
         ftp.login("alice", PASSWORD).is(230);
-        told(&server, since, "ftps login ok", 1);
+        server.expect_told(since, "ftps login ok", 1);
     }
     // Where the listener says so.
     let mut ftp = Ftp::connect(server.doors().ftp, How::explicit(Version::Any));
@@ -100,7 +85,7 @@ fn prot_p_is_what_a_door_tells_and_takes() {
         let since = server.audit().len();
         ftp.say("PROT C").is(534);
         ftp.say("CCC").is(534);
-        told(&server, since, "ftps knock refused", 2);
+        server.expect_told(since, "ftps knock refused", 2);
         ftp.say("PROT X").is(504);
     }
 }
@@ -152,7 +137,7 @@ fn whoever_speaks_http_is_sent_away() {
     let mut implicit = Ftp::connect(server.doors().ftps_implicit, How::implicit(Version::Any));
     let _ = implicit.try_send(format!("POST /{marker} HTTP/1.1\r\n\r\n").as_bytes());
     ends_without_echo(implicit, marker);
-    told(&server, since, "ftps knock refused", 34);
+    server.expect_told(since, "ftps knock refused", 34);
     // What is no command is answered, not echoed either.
     let mut ftp = Ftp::plain(&server);
     for line in [
@@ -193,7 +178,7 @@ fn tries_are_limited() {
         }
         assert_eq!(codes, [530, 530, 421]);
         assert_eq!(ftp.rest(), "");
-        told(&server, since, "ftps login refused", 3);
+        server.expect_told(since, "ftps login refused", 3);
     }
     drop(Ftp::signed_in(&server, "alice"));
 }
@@ -220,9 +205,9 @@ fn a_ban_counts_at_every_door() {
             how.implicit = at == server.doors().ftps_implicit;
             assert!(Ftp::dial(at, how).is_err(), "a banned address was greeted");
         }
-        told(server, since, "sftp knock refused", 1);
-        told(server, since, "https knock refused", 1);
-        told(server, since, "ftps knock refused", 2);
+        server.expect_told(since, "sftp knock refused", 1);
+        server.expect_told(since, "https knock refused", 1);
+        server.expect_told(since, "ftps knock refused", 2);
         // Another address is another matter.
         drop(Ftp::enter(
             server.doors().ftps,
@@ -258,7 +243,7 @@ fn nothing_tells_who_is_known() {
         ftp.auth_tls();
         let asked = ftp.say(&format!("USER {user}"));
         let refused = ftp.say(format!("PASS {password}").trim_end());
-        told(&server, since, "ftps login refused", 1);
+        server.expect_told(since, "ftps login refused", 1);
         heard.push((user, asked.raw, refused.raw));
     }
     let (_, asked, refused) = heard[0].clone();
@@ -349,13 +334,13 @@ fn forbidden_verbs_and_paths_outside_change_nothing() {
             reader.say(command)
         };
         refusal.one_of(&[550, 553]);
-        told(&server, since, story, 1);
+        server.expect_told(since, story, 1);
     }
     let since = server.audit().len();
     let named = reader.say("RNFR /there");
     if named.code == 350 {
         reader.say("RNTO /here").one_of(&[550, 553]);
-        told(&server, since, "ftps rename refused /there /here", 1);
+        server.expect_told(since, "ftps rename refused /there /here", 1);
     }
     assert_eq!(data::tree(&server.dir().join("shared")), ["there"]);
 

@@ -36,19 +36,25 @@ pub fn lftp(server: &Portreeve, user: &str, script: &str) -> Done {
     process::run(&mut command, script.as_bytes(), PATIENCE)
 }
 
+/// rclone without anybody's settings, which tries once: what is refused is to be seen.
+pub(crate) fn rclone_alone() -> Command {
+    let mut command = Command::new("rclone");
+    command.args([
+        "--config",
+        "/dev/null",
+        "--retries",
+        "1",
+        "--low-level-retries",
+        "1",
+    ]);
+    command
+}
+
 /// Runs rclone; the remote is called `r:`.
 #[must_use]
 pub fn rclone(server: &Portreeve, user: &str, args: &[&str]) -> Done {
-    let mut command = Command::new("rclone");
+    let mut command = rclone_alone();
     command
-        .args([
-            "--config",
-            "/dev/null",
-            "--retries",
-            "1",
-            "--low-level-retries",
-            "1",
-        ])
         .args(args)
         .env("RCLONE_CONFIG_R_TYPE", "sftp")
         .env("RCLONE_CONFIG_R_HOST", "127.0.0.1")

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    clients,
     config::PASSWORD,
     curl::encode,
     ftp::Version,
@@ -176,16 +177,8 @@ impl Ftps {
     /// rclone; the remote is called `r:`.
     #[must_use]
     pub fn rclone(&self, args: &[&str]) -> Done {
-        let mut command = Command::new("rclone");
+        let mut command = clients::rclone_alone();
         command
-            .args([
-                "--config",
-                "/dev/null",
-                "--retries",
-                "1",
-                "--low-level-retries",
-                "1",
-            ])
             .args(args)
             .env("RCLONE_CONFIG_R_TYPE", "ftp")
             .env("RCLONE_CONFIG_R_HOST", self.host())

@@ -309,6 +309,22 @@ impl Portreeve {
         audit::expect(|| self.audit(), since, expected);
     }
 
+    /// Waits until the audit log, from `since` on, tells this story so often, and no more.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn expect_told(&self, since: usize, story: &str, times: usize) {
+        let stories = || -> Vec<String> { self.audit()[since..].iter().map(Record::story).collect() };
+        until(
+            &format!("{times} × {story:?} in {:#?}", stories()),
+            PATIENCE / 6,
+            || stories().iter().filter(|s| *s == story).count() >= times,
+        );
+        let count = stories().iter().filter(|s| *s == story).count();
+        assert_eq!(count, times, "{story:?} in {:#?}", stories());
+    }
+
     /// Resident memory in KiB, and open descriptors.
     #[must_use]
     pub fn usage(&self) -> (u64, usize) {
