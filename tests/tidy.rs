@@ -32,6 +32,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("mail-parser", &["mailbox"]),
     ("async-imap", &["mailbox"]),
+    ("reqwest", &["microsoft"]),
+    ("jsonwebtoken", &["microsoft", "idp"]),
     ("opendal", &["object"]),
     ("ldap3", &["idp"]),
     ("argon2", &["auth"]),

@@ -21,6 +21,7 @@ mod mime;
 pub mod name;
 mod options;
 pub mod sample;
+mod shelf;
 mod store;
 mod template;
 
@@ -29,7 +30,8 @@ pub use filter::Filter;
 pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};
-pub use options::{MaildirOptions, OnDelete, OnUpload};
+pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload};
+pub use shelf::{Change, MemoryShelf, Shelf};
 pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
     Message, MessageId, Page, PageCursor, PartId, Person, StoreAbilities, Summary,

@@ -32,8 +32,8 @@ use portreeve_vfs::{
 };
 
 use crate::{
-    FileBook, Filter, FolderKind, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook, OnDelete,
-    OnUpload, Template, name,
+    FileBook, Filter, FolderKind, MailOptions, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook,
+    OnDelete, OnUpload, Template, name,
 };
 use renaming::Uploaded;
 use tree::{Node, Tree};
@@ -85,9 +85,9 @@ impl std::fmt::Display for OptionsError {
 
 impl std::error::Error for OptionsError {}
 
-/// What is wrong with options in themselves, all of it; whether there is a Maildir is not asked.
+/// What is wrong with options in themselves, all of it; whether there is a mailbox is not asked.
 #[must_use]
-pub fn option_problems(options: &MaildirOptions) -> Vec<OptionsError> {
+pub fn option_problems(options: &MailOptions) -> Vec<OptionsError> {
     Sound::of(options).err().unwrap_or_default()
 }
 
@@ -100,7 +100,7 @@ struct Sound {
 }
 
 impl Sound {
-    fn of(options: &MaildirOptions) -> Result<Self, Vec<OptionsError>> {
+    fn of(options: &MailOptions) -> Result<Self, Vec<OptionsError>> {
         let mut problems = Vec::new();
         let mut wrong = |option: &'static str, text: String| {
             let said = text.strip_prefix(option).and_then(|text| text.strip_prefix(": "));
@@ -213,7 +213,7 @@ impl Mailbox {
             filter,
             move_to,
             max_entries,
-        } = Sound::of(options).map_err(|problems| {
+        } = Sound::of(&options.mail).map_err(|problems| {
             let first = problems.into_iter().next();
             first.unwrap_or_else(|| wrong("root")("its options cannot be used".into()))
         })?;
@@ -221,7 +221,7 @@ impl Mailbox {
             &options.root,
             options.max_message.0,
             template.wants_preview(),
-            options.max_upload.0,
+            options.mail.max_upload.0,
             max_entries,
         );
         let store =
@@ -239,11 +239,11 @@ impl Mailbox {
         let policy = Policy {
             template,
             filter,
-            inline: options.inline,
-            on_delete: options.on_delete,
+            inline: options.mail.inline,
+            on_delete: options.mail.on_delete,
             move_to,
-            on_upload: options.on_upload,
-            max_upload: options.max_upload.0,
+            on_upload: options.mail.on_upload,
+            max_upload: options.mail.max_upload.0,
             max_entries,
             spool: Box::new(store.spool()),
         };

@@ -1,4 +1,4 @@
-//! Options of `storage type = "maildir"`.
+//! Options of mailbox storages: what all share, and those of a Maildir.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,10 @@ use serde::Deserialize;
 
 use crate::template;
 
-/// A Maildir or Maildir++ as a storage: attachments are files.
+/// What every mailbox storage shares: what it shows, and what becomes of deletions and uploads.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MaildirOptions {
-    /// Directory of the Maildir: the one that holds `cur`, `new` and `tmp` of the Inbox.
-    pub root: PathBuf,
+pub struct MailOptions {
     /// How file names are composed. Placeholders: `message.subject`, `message.id`,
     /// `message.internet_id`, `message.parent_id`, `message.conversation_id`,
     /// `message.body_preview`, `message.importance`, `message.inference`, `message.categories`,
@@ -41,10 +39,6 @@ pub struct MaildirOptions {
     /// What becomes of uploads.
     #[serde(default)]
     pub on_upload: OnUpload,
-    /// Largest message that is looked at; attachments of larger ones are not shown, and such
-    /// messages are never deleted.
-    #[serde(default = "default_max_message")]
-    pub max_message: SizeText,
     /// Largest file that can be uploaded.
     #[serde(default = "default_max_upload")]
     pub max_upload: SizeText,
@@ -52,10 +46,41 @@ pub struct MaildirOptions {
     /// but refused, with a message that says so. 100,000 take up to 200 MiB.
     #[serde(default = "default_max_entries")]
     pub max_entries: u32,
+}
+
+impl Default for MailOptions {
+    fn default() -> Self {
+        Self {
+            template: default_template(),
+            inline: false,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            on_delete: OnDelete::default(),
+            move_to: None,
+            on_upload: OnUpload::default(),
+            max_upload: default_max_upload(),
+            max_entries: default_max_entries(),
+        }
+    }
+}
+
+/// A Maildir or Maildir++ as a storage: attachments are files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaildirOptions {
+    /// Directory of the Maildir: the one that holds `cur`, `new` and `tmp` of the Inbox.
+    pub root: PathBuf,
+    /// Largest message that is looked at; attachments of larger ones are not shown, and such
+    /// messages are never deleted.
+    #[serde(default = "default_max_message")]
+    pub max_message: SizeText,
     /// Directory where names are remembered over restarts; the server sets one below its
     /// `data_dir`. Without it, numbered names may change at a restart.
     #[serde(default)]
     pub state_dir: Option<PathBuf>,
+    /// What every mailbox shares; set from the same table of the configuration.
+    #[serde(skip)]
+    pub mail: MailOptions,
 }
 
 impl MaildirOptions {
@@ -64,17 +89,9 @@ impl MaildirOptions {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
-            template: default_template(),
-            inline: false,
-            include: Vec::new(),
-            exclude: Vec::new(),
-            on_delete: OnDelete::default(),
-            move_to: None,
-            on_upload: OnUpload::default(),
             max_message: default_max_message(),
-            max_upload: default_max_upload(),
-            max_entries: default_max_entries(),
             state_dir: None,
+            mail: MailOptions::default(),
         }
     }
 }

@@ -71,6 +71,12 @@ pub struct StoreAbilities {
     pub folders: bool,
     /// Drafts can be created.
     pub drafts: bool,
+    /// Drafts can be sent.
+    pub send: bool,
+    /// Whole messages can be taken in.
+    pub import: bool,
+    /// Messages can be read whole, and their text by itself.
+    pub whole: bool,
     /// Largest attachment of a draft, in bytes, where there is a limit.
     pub max_draft: Option<u64>,
     /// How long a listing may be reused without asking the store; zero: ask for the change token
@@ -221,6 +227,8 @@ pub struct Draft {
     pub subject: String,
     /// The attachment's name.
     pub file_name: String,
+    /// To whom it is addressed; nobody for a draft that is only kept.
+    pub to: Vec<String>,
 }
 
 /// Bytes at rest that can be read at any offset: the content of an attachment, or of an upload.
@@ -248,6 +256,38 @@ pub trait MailStore: Send + Sync {
     /// The messages of a folder with all their attachments. Messages marked as deleted are not
     /// among them.
     async fn messages(&self, folder: &FolderId, from: Option<&PageCursor>) -> FsResult<Page<Arc<Message>>>;
+
+    /// A listing of `folder` (the top for none) is about to be answered: what is stale of its folders and
+    /// messages may be brought up to date in one go, so that the calls that follow answer from memory.
+    async fn look(&self, _folder: Option<&FolderId>) -> FsResult<()> {
+        Ok(())
+    }
+
+    /// The exact size of a part whose size the listing did not tell. Where the store learns it by opening
+    /// the part, what it has fetched serves the opening that follows.
+    async fn part_size(&self, folder: &FolderId, message: &MessageId, part: &PartId) -> FsResult<u64> {
+        Ok(self.open_part(folder, message, part).await?.size())
+    }
+
+    /// The whole message as RFC 5322 has it (`StoreAbilities::whole`).
+    async fn open_message(&self, _folder: &FolderId, _message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        Err(FsErrorKind::Unsupported.into())
+    }
+
+    /// The message's text in UTF-8, plain (`StoreAbilities::whole`); empty where it has none.
+    async fn open_text(&self, _folder: &FolderId, _message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        Err(FsErrorKind::Unsupported.into())
+    }
+
+    /// Sends a draft (`StoreAbilities::send`). `NotFound` where it is gone: sent before, or deleted.
+    async fn send_draft(&self, _folder: &FolderId, _message: &MessageId) -> FsResult<()> {
+        Err(FsErrorKind::Unsupported.into())
+    }
+
+    /// Takes in a whole message (`StoreAbilities::import`): there as a whole when this answers.
+    async fn import(&self, _folder: &FolderId, _content: Arc<dyn Content>) -> FsResult<MessageId> {
+        Err(FsErrorKind::Unsupported.into())
+    }
 
     /// The state of a folder's messages; none where it cannot be told (list again then).
     async fn change_token(&self, folder: &FolderId) -> FsResult<Option<ChangeToken>>;

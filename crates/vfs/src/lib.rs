@@ -46,5 +46,5 @@ pub use faulty::{Call, Fault, Faulty, Hold};
 pub use memory::Memory;
 pub use mounts::{MountTwice, Mounts};
 pub use patience::{Patience, PatienceLimits};
-pub use spool::{Spool, SpoolArea};
+pub use spool::{Spool, SpoolArea, SpoolFile};
 pub use subtree::Subtree;

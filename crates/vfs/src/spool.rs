@@ -19,8 +19,7 @@ use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsErrorKind, FsResult, Links, Listing, OpCx, OpenWrite,
     Partial, Ranges, ReadFile, Removal, Rename, Space, WriteAccess, WriteFile, WriteMode, refusal,
 };
-pub use area::SpoolArea;
-use area::SpoolFile;
+pub use area::{SpoolArea, SpoolFile};
 use read::SpoolRead;
 use write::SpoolWrite;
 

@@ -40,7 +40,7 @@ impl World {
         }
         let mut options = MaildirOptions::new(&root);
         options.state_dir = Some(dir.path().join("names"));
-        options.on_upload = OnUpload::Draft;
+        options.mail.on_upload = OnUpload::Draft;
         change(&mut options);
         let (mailbox, store) = Mailbox::over_maildir(&options).unwrap();
         Self {

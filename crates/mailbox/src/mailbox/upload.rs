@@ -122,6 +122,7 @@ impl Shared {
         let draft = Draft {
             subject: stem.to_owned(),
             file_name: name.to_owned(),
+            to: Vec::new(),
         };
         let message = self
             .store

@@ -389,8 +389,9 @@ impl<'a> Reader<'a> {
                 }
                 Some("maildir") => {
                     type Own = portreeve_mailbox::MaildirOptions;
-                    let read = self.two::<crate::options::Nothing, Own>(&STORAGE, node, &what);
-                    read.map(|(_, mut own)| {
+                    let read = self.two::<portreeve_mailbox::MailOptions, Own>(&STORAGE, node, &what);
+                    read.map(|(mail, mut own)| {
+                        own.mail = mail;
                         own.root = self.absolute(&own.root);
                         StorageKind::Maildir(own)
                     })

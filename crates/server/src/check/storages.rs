@@ -9,7 +9,7 @@ pub(super) fn check(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) 
         let StorageKind::Maildir(options) = &storage.kind else {
             continue;
         };
-        for wrong in portreeve_mailbox::option_problems(options) {
+        for wrong in portreeve_mailbox::option_problems(&options.mail) {
             let span = tree.place(&format!("storage.{}.{}", storage.name, wrong.option));
             problems.push(Problem::new(span, format!("'{}': {}", wrong.option, wrong.text)));
         }

@@ -102,7 +102,10 @@ pub(crate) const STORAGE: Family = Family {
     tag: "type",
     kinds: &[
         built("disk", pair::<Nothing, portreeve_disk::Options>),
-        built("maildir", pair::<Nothing, portreeve_mailbox::MaildirOptions>),
+        built(
+            "maildir",
+            pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::MaildirOptions>,
+        ),
         unbuilt("exchange"),
         unbuilt("imap"),
         unbuilt("s3"),

@@ -43,7 +43,7 @@ impl SpoolArea {
     }
 
     /// That a file may become `size` bytes long.
-    pub(super) fn check(&self, size: u64) -> FsResult<()> {
+    pub fn check(&self, size: u64) -> FsResult<()> {
         if size > self.file {
             let max = self.file;
             let text = format!("files of this storage pass through a spool that takes at most {max} bytes");
@@ -70,14 +70,18 @@ impl SpoolArea {
 }
 
 /// One file without a name.
-pub(super) struct SpoolFile {
+pub struct SpoolFile {
     file: Arc<File>,
     area: Arc<SpoolArea>,
     len: Mutex<u64>,
 }
 
 impl SpoolFile {
-    pub(super) async fn create(area: Arc<SpoolArea>) -> FsResult<Self> {
+    /// A new, empty one.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn create(area: Arc<SpoolArea>) -> FsResult<Self> {
         let directory = area.directory.clone();
         let file = blocking(move || tempfile::tempfile_in(directory)).await?;
         Ok(Self {
@@ -87,12 +91,17 @@ impl SpoolFile {
         })
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
         *self.len.lock()
     }
 
     /// Writes at `at`, or at the end, and answers where the data ends.
-    pub(super) async fn write(&self, at: Option<u64>, data: Vec<Bytes>) -> FsResult<u64> {
+    ///
+    /// # Errors
+    /// `TooLarge` and `NoSpace` by the area's limits, else what the disk says.
+    pub async fn write(&self, at: Option<u64>, data: Vec<Bytes>) -> FsResult<u64> {
         let count: u64 = data.iter().map(|piece| piece.len() as u64).sum();
         let (at, stop) = self.claim(at, count)?;
         let file = self.file.clone();
@@ -124,7 +133,10 @@ impl SpoolFile {
     }
 
     /// Cuts or extends.
-    pub(super) async fn resize(&self, size: u64) -> FsResult<()> {
+    ///
+    /// # Errors
+    /// As for a write.
+    pub async fn resize(&self, size: u64) -> FsResult<()> {
         self.area.check(size)?;
         {
             let mut len = self.len.lock();
@@ -140,7 +152,10 @@ impl SpoolFile {
     }
 
     /// Appends up to `len` bytes from `at` on to `into`: fewer only at the end.
-    pub(super) async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
         let there = usize::try_from(self.len().saturating_sub(at)).unwrap_or(usize::MAX);
         let want = len.min(there);
         if want == 0 {

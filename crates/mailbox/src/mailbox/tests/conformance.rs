@@ -16,7 +16,7 @@ impl Fixture for Drafts {
 #[async_trait]
 impl Fixture for ReadOnly {
     async fn stage(&self) -> Box<dyn Stage> {
-        Box::new(World::sample(|options| options.on_upload = OnUpload::Refuse))
+        Box::new(World::sample(|options| options.mail.on_upload = OnUpload::Refuse))
     }
 }
 

@@ -66,15 +66,15 @@ async fn last_is_decided_unfiltered() {
         ),
     ] {
         let world = World::empty(|options| {
-            options.include = vec!["*.pdf".into(), "*.png".into()];
-            options.inline = true;
+            options.mail.include = vec!["*.pdf".into(), "*.png".into()];
+            options.mail.inline = true;
         });
         world.deliver("cur/1.x:2,S", with(extra));
         world.delete("/Inbox/s-a.pdf").await.unwrap();
         assert_eq!(!world.files("cur").is_empty(), stays, "{extra}");
     }
     // Deleting an inline part leaves the message, whatever else is in it.
-    let world = World::empty(|options| options.inline = true);
+    let world = World::empty(|options| options.mail.inline = true);
     let inline = mail("s", 0, &[]).replace(
         "--b--",
         "--b\r\nContent-Type: image/png; name=a.png\r\nContent-Disposition: inline\r\nContent-ID: <1>\r\n\r\nx\r\n--b--",
@@ -101,8 +101,8 @@ async fn a_message_that_is_not_wholly_known_stays() {
 #[tokio::test]
 async fn moved_or_marked_where_configured() {
     let world = World::sample(|options| {
-        options.on_delete = OnDelete::Move;
-        options.move_to = Some("/Processed".into());
+        options.mail.on_delete = OnDelete::Move;
+        options.mail.move_to = Some("/Processed".into());
     });
     let order = "/Inbox/Order ACME Ltd-order.xml";
     // Without the folder nothing happens at all.
@@ -116,7 +116,7 @@ async fn moved_or_marked_where_configured() {
     assert_eq!(world.list("/Processed").await, ["Order ACME Ltd-order.xml"]);
     assert_eq!(world.files("cur").len(), 1);
 
-    let world = World::sample(|options| options.on_delete = OnDelete::Soft);
+    let world = World::sample(|options| options.mail.on_delete = OnDelete::Soft);
     world.delete(order).await.unwrap();
     assert!(
         !world

@@ -28,15 +28,15 @@ fn options_say_what_is_wrong() {
     sample::write(dir.path()).unwrap();
     check(&|o| o.root = "/nowhere".into(), "root", "/nowhere");
     check(
-        &|o| o.template = "{subject}".into(),
+        &|o| o.mail.template = "{subject}".into(),
         "template",
         "message.subject",
     );
-    check(&|o| o.include = vec!["[".into()], "include", "'['");
-    check(&|o| o.exclude = vec!["[".into()], "exclude", "'['");
-    check(&|o| o.on_delete = OnDelete::Move, "on_delete", "/Processed");
-    check(&|o| o.max_entries = 0, "max_entries", "no message");
-    check(&|o| o.move_to = Some("/x".into()), "move_to", "on_delete");
+    check(&|o| o.mail.include = vec!["[".into()], "include", "'['");
+    check(&|o| o.mail.exclude = vec!["[".into()], "exclude", "'['");
+    check(&|o| o.mail.on_delete = OnDelete::Move, "on_delete", "/Processed");
+    check(&|o| o.mail.max_entries = 0, "max_entries", "no message");
+    check(&|o| o.mail.move_to = Some("/x".into()), "move_to", "on_delete");
 }
 
 /// A store over the network that hands out two messages a page, and asks to slow down when told.

@@ -60,7 +60,7 @@ async fn the_example_of_the_seed_document() {
 
 #[tokio::test]
 async fn inline_parts_only_when_asked_for() {
-    let world = World::sample(|options| options.inline = true);
+    let world = World::sample(|options| options.mail.inline = true);
     assert!(
         world
             .list("/Archive/2024")
@@ -72,9 +72,9 @@ async fn inline_parts_only_when_asked_for() {
 #[tokio::test]
 async fn filters_and_templates() {
     let world = World::sample(|options| {
-        options.include = vec!["*.pdf".into(), "*.csv".into()];
-        options.exclude = vec!["2024*.csv".into()];
-        options.template = "{sent.year} {from.email} {attachment.name}".into();
+        options.mail.include = vec!["*.pdf".into(), "*.csv".into()];
+        options.mail.exclude = vec!["2024*.csv".into()];
+        options.mail.template = "{sent.year} {from.email} {attachment.name}".into();
     });
     assert_eq!(
         world.list("/Inbox").await,
@@ -259,7 +259,7 @@ async fn a_listing_goes_on_at_its_cursor() {
 /// What a folder shows is whole, or refused in words.
 #[tokio::test]
 async fn a_folder_beyond_the_bound_is_refused_and_says_so() {
-    let world = World::empty(|options| options.max_entries = 10);
+    let world = World::empty(|options| options.mail.max_entries = 10);
     for sub in ["cur", "new", "tmp"] {
         fs::create_dir_all(world.root(".INBOX.Sub").join(sub)).unwrap();
     }
@@ -304,7 +304,7 @@ async fn a_folder_beyond_the_bound_is_refused_and_says_so() {
 /// Beyond the bound the folder unused longest is forgotten, and only that.
 #[tokio::test]
 async fn folders_are_held_within_the_bound() {
-    let world = World::empty(|options| options.max_entries = 10);
+    let world = World::empty(|options| options.mail.max_entries = 10);
     for (folder, messages) in [(".", 3), (".A", 2), (".B", 3)] {
         for sub in ["cur", "new", "tmp"] {
             fs::create_dir_all(world.root(folder).join(sub)).unwrap();

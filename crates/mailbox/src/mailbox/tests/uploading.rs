@@ -44,8 +44,8 @@ async fn a_draft_appears_whole_under_its_very_name() {
 #[tokio::test]
 async fn what_cannot_be_is_refused_and_leaves_nothing() {
     let world = World::sample(|options| {
-        options.max_upload = portreeve_model::options::SizeText(10);
-        options.exclude = vec!["*.exe".into()];
+        options.mail.max_upload = portreeve_model::options::SizeText(10);
+        options.mail.exclude = vec!["*.exe".into()];
     });
     for (file, want) in [
         ("/x.txt", FsErrorKind::Refused),
@@ -75,7 +75,7 @@ async fn what_cannot_be_is_refused_and_leaves_nothing() {
     assert!(world.files("tmp").is_empty());
     assert_eq!(world.files("cur").len(), 2);
 
-    let closed = World::sample(|options| options.on_upload = OnUpload::Refuse);
+    let closed = World::sample(|options| options.mail.on_upload = OnUpload::Refuse);
     assert_eq!(
         kind(closed.put("/Inbox/x", b"x").await),
         Some(FsErrorKind::ReadOnly)
@@ -188,7 +188,7 @@ async fn times_are_dropped_where_files_can_be_uploaded() {
         (OnUpload::Draft, None),
         (OnUpload::Refuse, Some(FsErrorKind::Unsupported)),
     ] {
-        let world = World::sample(|options| options.on_upload = on_upload);
+        let world = World::sample(|options| options.mail.on_upload = on_upload);
         let set = async |file: &str| {
             world
                 .mailbox

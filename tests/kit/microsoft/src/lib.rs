@@ -1,0 +1,1 @@
+//! A stand-in for Entra's token endpoint and Graph mail.
