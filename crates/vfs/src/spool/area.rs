@@ -97,6 +97,12 @@ impl SpoolFile {
         *self.len.lock()
     }
 
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Writes at `at`, or at the end, and answers where the data ends.
     ///
     /// # Errors
