@@ -97,6 +97,12 @@ pub(super) struct Known {
     pub(super) texts: Vec<Part>,
     /// When it arrived, as the server writes it.
     pub(super) date: Option<String>,
+    /// Its flags when it was seen.
+    pub(super) flags: Vec<String>,
+    /// Those that people give.
+    pub(super) keywords: Vec<String>,
+    /// Its size, which may be an estimate.
+    pub(super) size: u64,
 }
 
 impl Known {
@@ -105,9 +111,9 @@ impl Known {
         let delivered = row.date.as_deref().and_then(timestamp).unwrap_or_default();
         let mut summary = crate::mime::summary(&row.header.unwrap_or_default(), delivered);
         summary.received = delivered;
-        let keywords = row.flags.into_iter().flatten();
-        let keywords = keywords.filter(|flag| !flag.starts_with(['\\', '$']));
-        summary.categories.extend(keywords);
+        let flags = row.flags.unwrap_or_default();
+        let keywords: Vec<String> = keywords(&flags).cloned().collect();
+        summary.categories.extend(keywords.iter().cloned());
         let complete = row.structure.as_ref().is_some_and(|found| found.complete);
         let parts = row.structure.map(|found| found.parts).unwrap_or_default();
         let (mut places, mut attachments, mut texts) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,8 +144,16 @@ impl Known {
             places,
             texts,
             date: row.date,
+            flags,
+            keywords,
+            size: row.size.unwrap_or(0),
         }
     }
+}
+
+/// The flags that people give; others are the protocol's.
+pub(super) fn keywords(flags: &[String]) -> impl Iterator<Item = &String> {
+    flags.iter().filter(|flag| !flag.starts_with(['\\', '$']))
 }
 
 /// ` 1-May-2024 10:00:00 +0200`.
