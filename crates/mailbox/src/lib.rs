@@ -17,6 +17,7 @@ mod book;
 #[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;
+mod imap;
 mod mailbox;
 mod maildir;
 mod mime;
@@ -30,6 +31,7 @@ mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
 pub use filter::Filter;
+pub use imap::{Addresses, Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
 pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -116,7 +116,11 @@ pub(super) async fn update(
     let mut unknown = Vec::new();
     for (uid, row) in &live {
         let same = before.and_then(|before| before.known.get(uid)).filter(|known| {
-            Some(&known.message.id) == ids.get(uid) && known.keywords.iter().eq(keywords(row.flags.as_deref().unwrap_or_default()))
+            Some(&known.message.id) == ids.get(uid)
+                && known
+                    .keywords
+                    .iter()
+                    .eq(keywords(row.flags.as_deref().unwrap_or_default()))
         });
         match same {
             Some(same) => {
@@ -135,7 +139,10 @@ pub(super) async fn update(
             let Some(id) = ids.get(&row.uid) else {
                 continue;
             };
-            let removed = records.aliases.get(&row.uid).map(|alias| alias.removed.as_slice());
+            let removed = records
+                .aliases
+                .get(&row.uid)
+                .map(|alias| alias.removed.as_slice());
             let one = Known::new(row, id.clone(), removed.unwrap_or_default());
             entries += one.message.entries();
             if entries > max_entries {
@@ -238,7 +245,7 @@ impl Slot {
     }
 
     /// The index, if it was checked lately enough. A folder that is watched says when it changes.
-    pub(super) fn fresh(&self, within: std::time::Duration, watched: std::time::Duration) -> Option<Arc<Index>> {
+    pub(super) fn fresh(&self, within: Duration, watched: Duration) -> Option<Arc<Index>> {
         let mut state = self.state.lock();
         let age = state.checked?.elapsed();
         let fresh = age < within || (state.watched && age < watched);
@@ -262,6 +269,19 @@ impl Slot {
     pub(super) fn watch(&self, watched: bool) {
         self.state.lock().watched = watched;
     }
+
+    /// Whether the server tells what happens in the folder.
+    pub(super) fn is_watched(&self) -> bool {
+        self.state.lock().watched
+    }
+
+    /// Since when nobody has asked for the folder.
+    pub(super) fn rested(&self) -> Duration {
+        self.state
+            .lock()
+            .used
+            .map_or(Duration::MAX, |used| used.elapsed())
+    }
 }
 
 /// What is held of all folders.
@@ -283,7 +303,13 @@ impl Slots {
     /// one of `keep` stays.
     pub(super) fn trim(&self, keep: &FolderId, max_entries: usize) {
         let mut slots = self.0.lock();
-        let size = |slot: &Slot| slot.state.lock().index.as_ref().map_or(0, |index| index.entries + 1);
+        let size = |slot: &Slot| {
+            slot.state
+                .lock()
+                .index
+                .as_ref()
+                .map_or(0, |index| index.entries + 1)
+        };
         let mut total: usize = slots.values().map(|slot| size(slot)).sum();
         while total > max_entries {
             let oldest = slots
@@ -306,7 +332,10 @@ mod tests {
     #[test]
     fn writes_sets_of_bounded_length() {
         assert_eq!(sets(&[1, 2, 3, 7, 9, 10]), ["1:3,7,9:10"]);
-        assert_eq!(sets(&[u32::MAX - 1, u32::MAX]), [format!("{}:{}", u32::MAX - 1, u32::MAX)]);
+        assert_eq!(
+            sets(&[u32::MAX - 1, u32::MAX]),
+            [format!("{}:{}", u32::MAX - 1, u32::MAX)]
+        );
         assert!(sets(&[]).is_empty());
         let every_second: Vec<u32> = (0..5000).map(|n| n * 2 + 1).collect();
         let sets = sets(&every_second);
@@ -341,7 +370,9 @@ mod tests {
                 entries: 10,
                 ..Index::default()
             };
-            slots.of(&FolderId(n.to_string().into())).set(Arc::new(index), Instant::now());
+            slots
+                .of(&FolderId(n.to_string().into()))
+                .set(Arc::new(index), Instant::now());
         }
         // The first was used last.
         slots.of(&"0".into()).index();

@@ -138,7 +138,9 @@ impl Ledger {
     /// It was not written, and will not be.
     pub(super) async fn given_up(&self, folder: &FolderId, validity: u32, old: u32) -> FsResult<()> {
         let key = format!("{validity}.i.{old}");
-        self.shelf.save(&self.space(folder), &[Change::Drop { key }]).await
+        self.shelf
+            .save(&self.space(folder), &[Change::Drop { key }])
+            .await
     }
 
     /// These messages are gone.
@@ -206,7 +208,10 @@ mod tests {
         ledger.intend(&inbox, 7, 3, &intent).await.unwrap();
         let records = ledger.load(&inbox, 7).await.unwrap();
         assert_eq!((records.being_written(), records.unfinished()), (Some(9), true));
-        ledger.written(&inbox, 7, 9, &intent.alias, Some(3)).await.unwrap();
+        ledger
+            .written(&inbox, 7, 9, &intent.alias, Some(3))
+            .await
+            .unwrap();
         let records = ledger.load(&inbox, 7).await.unwrap();
         assert!(records.intents.is_empty() && records.unfinished());
         assert_eq!(records.replaced(), BTreeSet::from([3]));

@@ -63,7 +63,9 @@ pub(super) struct Lease {
 impl Lease {
     /// The connection.
     pub(super) fn connection(&mut self) -> Result<&mut Connection, ImapError> {
-        self.connection.as_mut().ok_or_else(|| ImapError::lost("the connection is gone"))
+        self.connection
+            .as_mut()
+            .ok_or_else(|| ImapError::lost("the connection is gone"))
     }
 }
 
@@ -96,7 +98,10 @@ impl Pool {
     pub(super) async fn take(&self, folder: Option<&str>) -> Result<Lease, ImapError> {
         let permit = timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
-            return Err(ImapError::new(Kind::Busy, "every connection to the mail server is in use"));
+            return Err(ImapError::new(
+                Kind::Busy,
+                "every connection to the mail server is in use",
+            ));
         };
         while let Some(mut connection) = self.rested(folder) {
             if connection.rested() < TRUSTED || alive(&mut connection).await {
@@ -148,8 +153,12 @@ impl Pool {
             Ok(connection)
         };
         let connected = timeout(SIGN_IN, connected).await;
-        let connected: Result<Connection, ImapError> = connected
-            .unwrap_or_else(|_| Err(ImapError::new(Kind::Unreachable, "signing in to the mail server took too long")));
+        let connected: Result<Connection, ImapError> = connected.unwrap_or_else(|_| {
+            Err(ImapError::new(
+                Kind::Unreachable,
+                "signing in to the mail server took too long",
+            ))
+        });
         match &connected {
             Ok(_) => *self.refused.lock() = None,
             Err(error) => {
