@@ -14,6 +14,7 @@
 
 mod bind;
 mod book;
+mod exchange;
 mod filter;
 mod mailbox;
 mod maildir;
