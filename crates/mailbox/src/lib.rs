@@ -15,6 +15,8 @@
 mod bind;
 mod book;
 mod exchange;
+#[allow(dead_code, reason = "what the stores use of it differs")]
+mod fetch;
 mod filter;
 mod mailbox;
 mod maildir;
@@ -24,6 +26,7 @@ mod options;
 pub mod sample;
 mod shelf;
 mod store;
+mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
@@ -37,4 +40,5 @@ pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
     Message, MessageId, Page, PageCursor, PartId, Person, StoreAbilities, Summary,
 };
+pub use surroundings::Surroundings;
 pub use template::{Facts, Template};
