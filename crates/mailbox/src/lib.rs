@@ -14,6 +14,7 @@
 
 mod bind;
 mod book;
+mod exchange;
 #[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;
@@ -30,6 +31,7 @@ mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
 pub use imap::{Addresses, Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
 pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
