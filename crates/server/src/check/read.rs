@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portreeve_model::{GroupName, RoleName};
+use portreeve_model::{GroupName, RoleName, options::SecretText};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
@@ -90,7 +90,8 @@ impl<'a> Reader<'a> {
         }
         let config = Config {
             file: self.file.clone(),
-            store: self.section("store"),
+            store: self.store(),
+            spool: self.spool(&server.data_dir),
             tls: self.optional::<crate::options::TlsOptions>("tls").map(|mut tls| {
                 tls.certificate = self.absolute(&tls.certificate);
                 tls.key = self.absolute(&tls.key);
@@ -113,6 +114,30 @@ impl<'a> Reader<'a> {
             config,
             listeners: self.listeners(),
             steps: self.steps(),
+        }
+    }
+
+    fn store(&mut self) -> crate::options::StoreOptions {
+        let mut store: crate::options::StoreOptions = self.section("store");
+        store.key = store.key.map(|key| self.placed(key));
+        store
+    }
+
+    fn spool(&mut self, data_dir: &Path) -> crate::options::SpoolOptions {
+        let mut spool: crate::options::SpoolOptions = self.section("spool");
+        let directory = match spool.directory {
+            Some(directory) => self.absolute(&directory),
+            None => data_dir.join("spool"),
+        };
+        spool.directory = Some(directory);
+        spool
+    }
+
+    /// A secret whose file, where it is kept in one, has its full path.
+    fn placed(&self, secret: SecretText) -> SecretText {
+        match secret {
+            SecretText::File(path) => SecretText::File(self.absolute(&path)),
+            other => other,
         }
     }
 

@@ -9,6 +9,8 @@ use serde_json::{Value as Json, json};
 
 /// Examples for options that have no default; by section and key.
 const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("store", "key", "{ credential = \"portreeve-key\" }"),
+    ("spool", "directory", "\"/var/spool/portreeve\""),
     ("tls", "certificate", "\"tls/fullchain.pem\""),
     ("tls", "key", "\"tls/key.pem\""),
     ("metrics", "address", "\"127.0.0.1:9090\""),
@@ -54,7 +56,9 @@ pub fn complete() -> String {
         "# Every option of Portreeve. Written by the program itself (`portreeve reference config`): do not edit.\n\
          # A line `#key = value` shows the default, or an example where it says so.\n",
     );
-    for name in ["server", "store", "tls", "limits", "audit", "metrics", "log"] {
+    for name in [
+        "server", "store", "spool", "tls", "limits", "audit", "metrics", "log",
+    ] {
         let commented = name == "tls";
         table(&mut out, &format!("[{name}]"), name, &section(name), commented);
     }

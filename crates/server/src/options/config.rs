@@ -6,7 +6,10 @@ use ipnet::IpNet;
 use portreeve_model::{Door, GroupName, RoleName};
 use portreeve_session::{AuditOptions, GroupOptions, LimitsOptions};
 
-use super::{GateOptions, LogOptions, MethodOptions, RoleOptions, ServerOptions, StoreOptions, TlsOptions};
+use super::{
+    GateOptions, LogOptions, MethodOptions, RoleOptions, ServerOptions, SpoolOptions, StoreOptions,
+    TlsOptions,
+};
 
 /// A whole configuration: made only by [`crate::check`].
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// `[store]`.
     pub store: StoreOptions,
+    /// `[spool]`; its directory is given.
+    pub spool: SpoolOptions,
     /// `[tls]`.
     pub tls: Option<TlsOptions>,
     /// `[limits]`.

@@ -7,9 +7,13 @@
 mod backends;
 mod chain;
 mod doors;
+mod keeping;
 mod world;
 
 use std::{path::PathBuf, sync::Arc};
+
+use portreeve_store::Store;
+use portreeve_vfs::SpoolArea;
 
 use portreeve_auth::{Accounts, BanList, Hasher};
 
@@ -17,6 +21,8 @@ pub(crate) use backends::Backends;
 pub(crate) use chain::Methods;
 pub(crate) use doors::Doors;
 pub(crate) use world::build;
+
+use crate::{options::Config, secrets::Keeper};
 
 /// What outlives every world and is needed to build one.
 #[derive(Clone)]
@@ -29,6 +35,27 @@ pub(crate) struct Lasting {
     pub bans: Arc<BanList>,
     /// Password hashes, bounded over all methods.
     pub hasher: Arc<Hasher>,
+    /// Where secrets are read.
+    pub secrets: Arc<Keeper>,
+    /// Where remote content passes through.
+    pub spool: Arc<SpoolArea>,
+}
+
+impl Lasting {
+    /// Over an open store. Touches no file.
+    pub(crate) fn new(config: &Config, store: &Store, bans: Arc<BanList>) -> Self {
+        let data_dir = config.server.data_dir.clone();
+        let spool = &config.spool;
+        let directory = spool.directory.clone().unwrap_or_else(|| data_dir.join("spool"));
+        Self {
+            accounts: Arc::new(store.clone()),
+            bans,
+            hasher: Arc::new(Hasher::for_this_machine()),
+            secrets: Arc::new(Keeper::new(store.clone(), config.store.key.clone(), &data_dir)),
+            spool: Arc::new(SpoolArea::new(directory, spool.max_total.0, spool.max_file.0)),
+            data_dir,
+        }
+    }
 }
 
 /// Parts keep their state over a reload where their options stay the same: this is what "same" means.
