@@ -14,6 +14,8 @@
 
 mod bind;
 mod book;
+#[allow(dead_code, reason = "what the stores use of it differs")]
+mod fetch;
 mod filter;
 mod mailbox;
 mod maildir;
@@ -23,6 +25,7 @@ mod options;
 pub mod sample;
 mod shelf;
 mod store;
+mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
@@ -36,4 +39,5 @@ pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
     Message, MessageId, Page, PageCursor, PartId, Person, StoreAbilities, Summary,
 };
+pub use surroundings::Surroundings;
 pub use template::{Facts, Template};
