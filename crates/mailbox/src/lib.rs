@@ -14,6 +14,7 @@
 
 mod bind;
 mod book;
+mod exchange;
 #[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;

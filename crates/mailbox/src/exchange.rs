@@ -1,0 +1,6 @@
+//! A mailbox in Exchange Online as a [`MailStore`](crate::MailStore), by Microsoft Graph.
+#![allow(dead_code, reason = "the store over it follows")]
+
+mod index;
+mod tree;
+mod wire;
