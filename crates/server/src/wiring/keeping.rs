@@ -1,11 +1,17 @@
-//! What mailboxes remember over a restart, kept in the state database.
+//! What mailboxes remember over a restart, kept in the state database: records, and refresh tokens, sealed.
 //!
 //! Invariant: the client learns that it is our side that failed; the log learns why.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use portreeve_mailbox::{Change, Shelf};
+use portreeve_microsoft::{Vault, VaultError};
+use portreeve_model::Secret;
 use portreeve_store::{RecordChange, Store, StoreError};
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
+
+use crate::secrets::{Keeper, OWN};
 
 /// The database as a shelf.
 pub(crate) struct StoreShelf(pub(crate) Store);
@@ -33,6 +39,22 @@ impl Shelf for StoreShelf {
 
     async fn rename(&self, from: &str, to: &str) -> FsResult<()> {
         self.0.rename_records(from, to).await.map_err(fault)
+    }
+}
+
+/// Sealed secrets as a vault: refresh tokens that were exchanged.
+pub(crate) struct SealedVault(pub(crate) Arc<Keeper>);
+
+#[async_trait]
+impl Vault for SealedVault {
+    async fn load(&self, name: &str) -> Result<Option<Secret>, VaultError> {
+        let found = self.0.unseal(&format!("{OWN}{name}")).await;
+        found.map_err(|error| VaultError(error.0))
+    }
+
+    async fn save(&self, name: &str, value: &Secret) -> Result<(), VaultError> {
+        let sealed = self.0.seal(&format!("{OWN}{name}"), value).await;
+        sealed.map_err(|error| VaultError(error.0))
     }
 }
 
@@ -73,5 +95,27 @@ mod tests {
         shelf.0.close().await;
         let error = shelf.load("other").await.unwrap_err();
         assert_eq!(error.kind(), FsErrorKind::Backend);
+    }
+
+    #[tokio::test]
+    async fn a_refresh_token_outlives_the_process_and_lies_sealed() {
+        let dir = tempfile::tempdir().unwrap();
+        for first in [true, false] {
+            let store = Store::open("sqlite:t.db", dir.path()).await.unwrap();
+            let vault = SealedVault(Arc::new(Keeper::new(store.clone(), None, dir.path())));
+            if first {
+                vault
+                    .save("app 1", &Secret::new("refresh-me".into()))
+                    .await
+                    .unwrap();
+            }
+            let found = vault.load("app 1").await.unwrap().unwrap();
+            assert_eq!(found.expose(), "refresh-me");
+            assert!(vault.load("app 2").await.unwrap().is_none());
+            assert_eq!(vault.0.names().await.unwrap()[0].0, "vault:app 1");
+            store.close().await;
+        }
+        let bytes = std::fs::read(dir.path().join("t.db")).unwrap();
+        assert!(!bytes.windows(10).any(|part| part == b"refresh-me"));
     }
 }

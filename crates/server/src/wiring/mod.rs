@@ -12,6 +12,8 @@ mod world;
 
 use std::{path::PathBuf, sync::Arc};
 
+use portreeve_mailbox::Surroundings;
+use portreeve_microsoft::Cloud;
 use portreeve_store::Store;
 use portreeve_vfs::SpoolArea;
 
@@ -20,6 +22,7 @@ use portreeve_auth::{Accounts, BanList, Hasher};
 pub(crate) use backends::Backends;
 pub(crate) use chain::Methods;
 pub(crate) use doors::Doors;
+use keeping::{SealedVault, StoreShelf};
 pub(crate) use world::build;
 
 use crate::{options::Config, secrets::Keeper};
@@ -37,8 +40,8 @@ pub(crate) struct Lasting {
     pub hasher: Arc<Hasher>,
     /// Where secrets are read.
     pub secrets: Arc<Keeper>,
-    /// Where remote content passes through.
-    pub spool: Arc<SpoolArea>,
+    /// What remote mailboxes need: records, the spool, tokens and budgets.
+    pub around: Surroundings,
 }
 
 impl Lasting {
@@ -47,12 +50,15 @@ impl Lasting {
         let data_dir = config.server.data_dir.clone();
         let spool = &config.spool;
         let directory = spool.directory.clone().unwrap_or_else(|| data_dir.join("spool"));
+        let secrets = Arc::new(Keeper::new(store.clone(), config.store.key.clone(), &data_dir));
+        let area = SpoolArea::new(directory, spool.max_total.0, spool.max_file.0);
+        let around = Surroundings::new(Arc::new(StoreShelf(store.clone())), Arc::new(area));
         Self {
             accounts: Arc::new(store.clone()),
             bans,
             hasher: Arc::new(Hasher::for_this_machine()),
-            secrets: Arc::new(Keeper::new(store.clone(), config.store.key.clone(), &data_dir)),
-            spool: Arc::new(SpoolArea::new(directory, spool.max_total.0, spool.max_file.0)),
+            around: around.with_cloud(Cloud::new(Arc::new(SealedVault(Arc::clone(&secrets))))),
+            secrets,
             data_dir,
         }
     }
