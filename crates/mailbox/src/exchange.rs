@@ -2,5 +2,8 @@
 #![allow(dead_code, reason = "the store over it follows")]
 
 mod index;
+mod options;
 mod tree;
 mod wire;
+
+pub use options::{Addresses, ExchangeOptions, ExchangeSecrets};

@@ -28,9 +28,11 @@ pub struct ExchangeOptions {
     pub mailbox: Addresses,
     /// Directory (tenant) ID of the app registration: a GUID or one of the directory's domains.
     #[serde(alias = "tenant")]
+    #[schemars(extend("x-aliases" = ["tenant"]))]
     pub directory_id: String,
     /// Application (client) ID of the app registration.
     #[serde(alias = "client_id")]
+    #[schemars(extend("x-aliases" = ["client_id"]))]
     pub application_id: String,
     /// The app's client secret: its Value, not its Secret ID. Give one of `password`, `certificate` with
     /// `key`, `federated_token_file` and `refresh_token`.
@@ -132,7 +134,10 @@ impl ExchangeOptions {
         };
         let all = self.mailbox.all();
         if all.is_empty() {
-            wrong("mailbox", "the list is empty; name at least one address, e.g. [\"invoices@example.com\"]");
+            wrong(
+                "mailbox",
+                "the list is empty; name at least one address, e.g. [\"invoices@example.com\"]",
+            );
         }
         let mut seen = HashSet::new();
         for address in all {
@@ -140,45 +145,83 @@ impl ExchangeOptions {
                 let text = format!("{address:?} is no address; write one like \"invoices@example.com\"");
                 wrong("mailbox", &text);
             } else if !seen.insert(address.to_lowercase()) {
-                wrong("mailbox", &format!("{address:?} stands there twice; leave one out"));
+                wrong(
+                    "mailbox",
+                    &format!("{address:?} stands there twice; leave one out"),
+                );
             }
         }
-        for (option, value) in [("directory_id", &self.directory_id), ("application_id", &self.application_id)] {
-            if value.is_empty() || !value.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
-                wrong(option, "it must be the ID from the app registration's overview page (a GUID)");
+        for (option, value) in [
+            ("directory_id", &self.directory_id),
+            ("application_id", &self.application_id),
+        ] {
+            if value.is_empty()
+                || !value
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            {
+                wrong(
+                    option,
+                    "it must be the ID from the app registration's overview page (a GUID)",
+                );
             }
         }
         if ["common", "organizations", "consumers"].contains(&&*self.directory_id.to_lowercase()) {
-            wrong("directory_id", "an application signs in to one directory: write its ID or its domain");
+            wrong(
+                "directory_id",
+                "an application signs in to one directory: write its ID or its domain",
+            );
         }
         self.credential_problems(&mut wrong);
         for (option, value) in [("authority", &self.authority), ("graph", &self.graph)] {
             let plain = |url: &String| url.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
-            if value.as_ref().is_some_and(|url| !plain(url) || url.contains(['?', '#', ' '])) {
+            if value
+                .as_ref()
+                .is_some_and(|url| !plain(url) || url.contains(['?', '#', ' ']))
+            {
                 wrong(option, "it must be an https:// address without a query");
             }
         }
-        if self.proxy.as_ref().is_some_and(|proxy| !proxy.starts_with("connect://")) {
-            wrong("proxy", "it must be written connect://host:port or connect://user:password@host:port");
+        if self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| !proxy.starts_with("connect://"))
+        {
+            wrong(
+                "proxy",
+                "it must be written connect://host:port or connect://user:password@host:port",
+            );
         }
         if !(LEAST_FRESH..=MOST_FRESH).contains(&self.fresh_for.0) {
             wrong("fresh_for", "it must be between 100ms and 1h; 5s is the default");
         }
         if self.token_grace.0 > Duration::from_mins(30) {
-            wrong("token_grace", "tokens live about an hour: it must be at most 30m; 30s is the default");
+            wrong(
+                "token_grace",
+                "tokens live about an hour: it must be at most 30m; 30s is the default",
+            );
         }
         if !(1..=4).contains(&self.max_in_flight) {
-            wrong("max_in_flight", "it must be between 1 and 4: Exchange refuses more than 4 for one mailbox");
+            wrong(
+                "max_in_flight",
+                "it must be between 1 and 4: Exchange refuses more than 4 for one mailbox",
+            );
         }
         if self.app_in_flight == Some(0) {
-            wrong("app_in_flight", "0 would let no request through; leave the option out for no limit");
+            wrong(
+                "app_in_flight",
+                "0 would let no request through; leave the option out for no limit",
+            );
         }
         problems
     }
 
     fn credential_problems(&self, wrong: &mut impl FnMut(&'static str, &str)) {
         let ways = [
-            ("password", self.password.is_some() && self.refresh_token.is_none()),
+            (
+                "password",
+                self.password.is_some() && self.refresh_token.is_none(),
+            ),
             ("certificate", self.certificate.is_some()),
             ("federated_token_file", self.federated_token_file.is_some()),
             ("refresh_token", self.refresh_token.is_some()),
@@ -191,12 +234,18 @@ impl ExchangeOptions {
                  federated_token_file, or refresh_token",
             ),
             (Some(first), Some(second)) => {
-                wrong(second, &format!("the app proves itself in one way: leave out this or {first}"));
+                wrong(
+                    second,
+                    &format!("the app proves itself in one way: leave out this or {first}"),
+                );
             }
             (Some(_), None) => {}
         }
         match (&self.certificate, &self.key) {
-            (Some(_), None) => wrong("key", "the certificate needs its private key, e.g. key = { file = \"…\" }"),
+            (Some(_), None) => wrong(
+                "key",
+                "the certificate needs its private key, e.g. key = { file = \"…\" }",
+            ),
             (None, Some(_)) => wrong("certificate", "the key needs its certificate: a PEM file"),
             _ => {}
         }
@@ -223,7 +272,9 @@ impl ExchangeOptions {
                 option: "certificate",
                 text: format!("{}: {text}", path.display()),
             };
-            let long = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+            let long = fs::metadata(path)
+                .map_err(|error| wrong(error.to_string()))?
+                .len();
             if long > MAX_PEM {
                 return Err(wrong("it is too long for a certificate".into()));
             }
@@ -242,7 +293,10 @@ impl ExchangeOptions {
     /// Where Graph is, with its version, without a slash at the end.
     #[must_use]
     pub fn graph_base(&self) -> String {
-        let own = self.graph.as_deref().map(|base| base.trim_end_matches('/').to_owned());
+        let own = self
+            .graph
+            .as_deref()
+            .map(|base| base.trim_end_matches('/').to_owned());
         own.unwrap_or_else(|| format!("{}/v1.0", self.cloud.graph()))
     }
 
@@ -258,9 +312,9 @@ impl ExchangeOptions {
 fn is_address(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/\\,;<>\"?".contains(c);
     let template = text.contains('{') && text.contains('}');
-    let parts = text.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-    });
+    let parts = text
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
     text.len() <= 320 && !text.contains(odd) && (template || parts)
 }
 
@@ -305,7 +359,10 @@ mod tests {
         let options = read(json!({})).unwrap();
         assert_eq!(options.problems().len(), 0, "{:?}", options.problems());
         assert_eq!(options.graph_base(), "https://graph.microsoft.com/v1.0");
-        assert!(!format!("{options:?}").contains("s3cret"), "a secret stands in Debug");
+        assert!(
+            !format!("{options:?}").contains("s3cret"),
+            "a secret stands in Debug"
+        );
     }
 
     #[test]
@@ -318,8 +375,16 @@ mod tests {
             (json!({"directory_id": "common"}), "directory_id", "one directory"),
             (json!({"application_id": ""}), "application_id", "GUID"),
             (json!({"password": null}), "password", "prove itself"),
-            (json!({"certificate": "/c.pem", "key": "k"}), "certificate", "leave out"),
-            (json!({"password": null, "certificate": "/c.pem"}), "key", "private key"),
+            (
+                json!({"certificate": "/c.pem", "key": "k"}),
+                "certificate",
+                "leave out",
+            ),
+            (
+                json!({"password": null, "certificate": "/c.pem"}),
+                "key",
+                "private key",
+            ),
             (json!({"key": "k"}), "certificate", "needs its certificate"),
             (json!({"authority": "http://x"}), "authority", "https"),
             (json!({"graph": "https://x/v1.0?y"}), "graph", "query"),
@@ -330,7 +395,9 @@ mod tests {
             (json!({"app_in_flight": 0}), "app_in_flight", "0"),
         ] {
             let problems = read(change.clone()).unwrap().problems();
-            let told = problems.iter().any(|p| p.option == option && p.text.contains(part));
+            let told = problems
+                .iter()
+                .any(|p| p.option == option && p.text.contains(part));
             assert!(told, "{change}: {problems:?}");
         }
     }

@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
                 *path = server.data_dir.join(&path);
             }
         }
+        let storages = self.storages();
         let config = Config {
             file: self.file.clone(),
             store: self.store(),
@@ -104,9 +105,9 @@ impl<'a> Reader<'a> {
             log: self.section("log"),
             listeners: Vec::new(),
             steps: Vec::new(),
-            groups: self.groups(),
+            groups: within_templates(self.groups(), &storages),
             roles: self.roles(),
-            storages: self.storages(),
+            storages,
             server,
             audit,
         };
@@ -421,6 +422,24 @@ impl<'a> Reader<'a> {
                         StorageKind::Maildir(own)
                     })
                 }
+                Some("exchange") => {
+                    type Own = portreeve_mailbox::ExchangeOptions;
+                    let read = self.two::<portreeve_mailbox::MailOptions, Own>(&STORAGE, node, &what);
+                    read.map(|(mail, mut own)| {
+                        own.mail = mail;
+                        for secret in [&mut own.password, &mut own.key, &mut own.refresh_token] {
+                            *secret = secret.take().map(|secret| self.placed(secret));
+                        }
+                        for path in [
+                            &mut own.certificate,
+                            &mut own.federated_token_file,
+                            &mut own.ca_file,
+                        ] {
+                            *path = path.take().map(|path| self.absolute(&path));
+                        }
+                        StorageKind::Exchange(Box::new(own))
+                    })
+                }
                 _ => None,
             };
             if let Some(kind) = kind {
@@ -483,6 +502,19 @@ impl<'a> Reader<'a> {
         }
         networks
     }
+}
+
+/// Lets the mounts of a storage with a template begin within the mailbox that it gives for each person: a
+/// subpath is filled in from who signs in, one component for one placeholder, or the plan is refused.
+fn within_templates(mut groups: Vec<Group>, storages: &[Storage]) -> Vec<Group> {
+    for mount in groups.iter_mut().flat_map(|group| &mut group.options.mounts) {
+        let storage = storages.iter().find(|storage| storage.name == mount.storage);
+        if let Some(template) = storage.and_then(|storage| storage.kind.template()) {
+            let below = mount.subpath.as_deref().unwrap_or_default();
+            mount.subpath = Some(format!("/{template}/{}", below.trim_matches('/')));
+        }
+    }
+    groups
 }
 
 /// The text that serde complains about: the deepest one that its message quotes.

@@ -1,7 +1,7 @@
 //! The tree against the schema of the options, all problems at once.
 //!
 //! Only what the schemas of our options use is understood: `type`, `enum`, `const`, `required`,
-//! `properties`, `additionalProperties`, `items`, `minimum`, `maximum`, `minLength`, `minItems`,
+//! `properties`, `additionalProperties`, `maxProperties` (of one), `items`, `minimum`, `maximum`, `minLength`, `minItems`,
 //! `anyOf`, `oneOf`, alternatives told apart by a tag, and other names of an option (`x-aliases`). What is not understood is left to serde,
 //! which reads the same tree afterwards.
 
@@ -91,6 +91,11 @@ fn check_table(schema: &Json, node: &Node, what: &str, problems: &mut Vec<Proble
             }
             _ => {}
         }
+    }
+    let most = schema.get("maxProperties").and_then(Json::as_u64);
+    if most == Some(1) && node.entries().len() != 1 {
+        let message = format!("{what} takes exactly one of {}", known.join(", "));
+        problems.push(Problem::new(node.span.clone(), message));
     }
     let required = schema
         .get("required")

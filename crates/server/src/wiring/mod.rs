@@ -8,6 +8,7 @@ mod backends;
 mod chain;
 mod doors;
 mod keeping;
+mod remote;
 mod world;
 
 use std::{path::PathBuf, sync::Arc};
