@@ -30,7 +30,7 @@ mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
-pub use exchange::{Addresses, ExchangeOptions, ExchangeSecrets};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
 pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
 pub use maildir::Maildir;

@@ -66,7 +66,10 @@ impl<T: DeserializeOwned> Round<T> {
 }
 
 fn endless() -> GraphError {
-    GraphError::here(GraphFault::Broken, "a delta ended without a link to the next one".to_owned())
+    GraphError::here(
+        GraphFault::Broken,
+        "a delta ended without a link to the next one".to_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -78,6 +81,9 @@ mod tests {
         assert!(serde_json::from_str::<First<String>>("{}").is_err());
         assert!(serde_json::from_str::<First<String>>(r#"{"@odata.deltaLink":"x"}"#).is_err());
         let page: First<String> = serde_json::from_str(r#"{"value":["a"],"@odata.deltaLink":"x"}"#).unwrap();
-        assert_eq!((page.value.len(), page.next, page.delta.as_deref()), (1, None, Some("x")));
+        assert_eq!(
+            (page.value.len(), page.next, page.delta.as_deref()),
+            (1, None, Some("x"))
+        );
     }
 }

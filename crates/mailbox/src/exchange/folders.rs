@@ -48,7 +48,11 @@ struct IdOnly {
 
 impl Folders {
     pub(super) fn is_fresh(&self, fresh_for: Duration) -> bool {
-        let fresh_for = if self.by_level { fresh_for.max(BY_LEVEL) } else { fresh_for };
+        let fresh_for = if self.by_level {
+            fresh_for.max(BY_LEVEL)
+        } else {
+            fresh_for
+        };
         self.loaded && self.asked.is_some_and(|asked| asked.elapsed() < fresh_for)
     }
 }
@@ -180,7 +184,7 @@ impl Inner {
         while let Some(path) = waiting.pop() {
             let mut pages = self.graph.pages::<FolderItem>(&path, None);
             while let Some(page) = pages.next().await.map_err(|error| self.told(&error))? {
-                for item in &page.items {
+                for item in &page.value {
                     tree.apply(item)?;
                     if item.child_folder_count != Some(0) && !item.is_search() {
                         let id = segment(&item.id);

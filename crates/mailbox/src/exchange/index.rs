@@ -28,6 +28,11 @@ const FORM: &str = "@form";
 /// Revisions of all indexes.
 static REVISIONS: AtomicU64 = AtomicU64::new(1);
 
+/// A number that nothing else of this process has.
+pub(super) fn unique() -> u64 {
+    REVISIONS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A message and what tells whether it has changed since.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -162,8 +167,10 @@ impl Index {
         known.is_some_and(|known| !known.stamp.is_empty() && stamp == Some(&*known.stamp))
     }
 
-    pub(super) fn contains(&self, id: &MessageId) -> bool {
-        self.rows.contains_key(id)
+    /// What tells a message's state; none where that is not known.
+    pub(super) fn stamp(&self, id: &MessageId) -> Option<Box<str>> {
+        let known = self.rows.get(id)?;
+        Some(known.stamp.clone()).filter(|stamp| !stamp.is_empty())
     }
 
     /// The ids of all messages.

@@ -309,7 +309,7 @@ impl ExchangeOptions {
 }
 
 /// Whether `text` can be a mailbox's address, or a template of one.
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/\\,;<>\"?".contains(c);
     let template = text.contains('{') && text.contains('}');
     let parts = text

@@ -27,7 +27,7 @@ use super::{
     Inner,
     delta::Round,
     folders::{Refused, is_refusal},
-    index::{Index, Known},
+    index::Index,
     wire::{DELTA_FIELDS, MessageItem},
 };
 use crate::{FolderId, MessageId};
@@ -74,7 +74,10 @@ impl Slots {
         let slot = Arc::clone(held.entry(folder.clone()).or_default());
         slot.used.store(now, Ordering::Relaxed);
         loop {
-            let entries: usize = held.values().map(|slot| slot.entries.load(Ordering::Relaxed)).sum();
+            let entries: usize = held
+                .values()
+                .map(|slot| slot.entries.load(Ordering::Relaxed))
+                .sum();
             if held.len() <= MAX_HELD && entries <= max_entries {
                 break;
             }
@@ -121,7 +124,7 @@ impl Inner {
     /// A folder is gone, and what was known of its messages with it.
     pub(super) async fn forget(&self, folder: &FolderId) {
         self.slots.forget(folder);
-        if let Err(error) = self.shelf.replace(&self.space(folder), &[]).await {
+        if let Err(error) = self.around.shelf.replace(&self.space(folder), &[]).await {
             tracing::debug!(mailbox = %self.address, %error, "the index of a folder that is gone was not dropped");
         }
     }
@@ -132,7 +135,7 @@ impl Inner {
             return;
         }
         state.looked_up = true;
-        match self.shelf.load(&self.space(folder)).await {
+        match self.around.shelf.load(&self.space(folder)).await {
             Ok(records) => state.index = Index::load(records, &self.form, self.max_entries),
             Err(error) => {
                 tracing::warn!(mailbox = %self.address, %error, "the index of a folder could not be read: it is listed anew");
@@ -208,10 +211,17 @@ impl Inner {
     /// The first listing: as many calls as pages.
     async fn list(&self, folder: &FolderId) -> FsResult<Index> {
         let mut index = Index::new(self.max_entries);
-        let filter = if self.every_message { "" } else { "$filter=hasAttachments eq true&" };
+        let filter = if self.every_message {
+            ""
+        } else {
+            "$filter=hasAttachments eq true&"
+        };
         let expand = self.expand();
         let id = segment(&folder.0);
-        let path = format!("mailFolders/{id}/messages?{filter}$select={}{expand}&$top={LISTED}", self.fields);
+        let path = format!(
+            "mailFolders/{id}/messages?{filter}$select={}{expand}&$top={LISTED}",
+            self.fields
+        );
         let mut pages = self.graph.pages::<MessageItem>(&path, None);
         loop {
             let page = match pages.next().await {
@@ -226,7 +236,7 @@ impl Inner {
             let Some(page) = page else {
                 return Ok(index);
             };
-            for known in self.with_attachments(page.items).await? {
+            for known in self.with_attachments(page.value).await? {
                 index.put(known)?;
             }
         }
@@ -267,7 +277,10 @@ impl Inner {
         let mut wanted: Vec<MessageId> = Vec::new();
         for item in items {
             let id = MessageId::from(&*item.id);
-            let elsewhere = item.parent_folder_id.as_deref().is_some_and(|parent| *parent != *folder.0);
+            let elsewhere = item
+                .parent_folder_id
+                .as_deref()
+                .is_some_and(|parent| *parent != *folder.0);
             let bare = !self.every_message && item.has_attachments == Some(false);
             if item.removed.is_some() || elsewhere || bare {
                 if index.remove(&id) {
@@ -279,10 +292,11 @@ impl Inner {
         }
         let mut seen: HashSet<MessageId> = HashSet::new();
         for known in self.fetch(&wanted).await? {
-            let (id, here) = (known.0.message.id.clone(), *known.1 == *folder.0);
-            if here && (self.every_message || !known.0.message.attachments.is_empty()) {
+            let (known, place) = known;
+            let id = known.message.id.clone();
+            if *place == *folder.0 && (self.every_message || !known.message.attachments.is_empty()) {
                 seen.insert(id.clone());
-                index.put(known.0)?;
+                index.put(known)?;
                 touched.push(id);
             }
         }
@@ -302,9 +316,12 @@ impl Inner {
         };
         let space = self.space(folder);
         let saved = if state.unrecorded {
-            self.shelf.replace(&space, &index.records(&self.form)).await
+            self.around
+                .shelf
+                .replace(&space, &index.records(&self.form))
+                .await
         } else {
-            self.shelf.save(&space, &index.changes(touched)).await
+            self.around.shelf.save(&space, &index.changes(touched)).await
         };
         state.unrecorded = saved.is_err();
         if let Err(error) = saved {
@@ -334,13 +351,16 @@ impl Inner {
     async fn first_round(&self, folder: &FolderId, slot: &Slot) -> FsResult<()> {
         let id = segment(&folder.0);
         let path = format!("mailFolders/{id}/messages/delta?$select={DELTA_FIELDS}");
-        let mut round = Round::Pages(self.graph.pages(&path, Some(DELTA)));
+        let mut round: Round<MessageItem> = Round::Pages(self.graph.pages(&path, Some(DELTA)));
         let mut listed: HashSet<MessageId> = {
             let state = slot.state.lock().await;
             state.index.iter().flat_map(Index::ids).cloned().collect()
         };
         loop {
-            let page = round.next(&self.graph, DELTA).await.map_err(|error| self.told(&error))?;
+            let page = round
+                .next(&self.graph, DELTA)
+                .await
+                .map_err(|error| self.told(&error))?;
             for item in &page.items {
                 listed.remove(&MessageId::from(&*item.id));
             }
@@ -369,7 +389,3 @@ impl Inner {
         }
     }
 }
-
-
-/// A message as the index keeps it, and the folder that it is in.
-pub(super) type Fetched = (Known, Box<str>);

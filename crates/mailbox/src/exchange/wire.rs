@@ -146,6 +146,12 @@ impl MessageItem {
         }
     }
 
+    /// Whether it is said to have attachments and shows none: its list is not believed.
+    pub(super) fn is_hollow(&self) -> bool {
+        let kinds = || self.attachments.iter().flatten().map(AttachmentItem::kind);
+        self.has_attachments == Some(true) && !kinds().any(|kind| kind != AttachmentKind::Inline)
+    }
+
     /// The message with what it brought of its attachments. `complete` says whether those are all: it is
     /// not believed of a message that has attachments and shows none.
     pub(super) fn message(&self, complete: bool) -> Message {
@@ -155,11 +161,13 @@ impl MessageItem {
             .flatten()
             .map(AttachmentItem::attachment)
             .collect();
-        let hollow = self.has_attachments == Some(true) && !attachments.iter().any(Attachment::counts);
         Message {
             id: (*self.id).into(),
             summary: self.summary(),
-            complete: complete && self.attachments.is_some() && self.more_attachments.is_none() && !hollow,
+            complete: complete
+                && self.attachments.is_some()
+                && self.more_attachments.is_none()
+                && !self.is_hollow(),
             attachments,
         }
     }
