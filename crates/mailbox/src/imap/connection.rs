@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use portreeve_vfs::FsResult;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::watch,
     time::timeout,
 };
 
@@ -197,7 +198,11 @@ impl Connection {
                 Response::Status(status) if status.tag.as_deref() == Some(tag.as_bytes()) => {
                     self.busy = false;
                     self.learn(&status);
-                    return Ok(if status.word == Word::Ok { Ok(()) } else { Err(status) });
+                    return Ok(if status.word == Word::Ok {
+                        Ok(())
+                    } else {
+                        Err(status)
+                    });
                 }
                 Response::Status(status) if status.word == Word::Bye => return Err(bye(&status)),
                 Response::Status(_) => {}
@@ -207,7 +212,11 @@ impl Connection {
     }
 
     /// LOGIN, for servers that know nothing else.
-    pub(super) async fn login(&mut self, user: &str, password: &str) -> Result<Result<(), Status>, ImapError> {
+    pub(super) async fn login(
+        &mut self,
+        user: &str,
+        password: &str,
+    ) -> Result<Result<(), Status>, ImapError> {
         self.count += 1;
         let tag = format!("A{}", self.count);
         self.busy = true;
@@ -232,26 +241,23 @@ impl Connection {
 
     /// Opens a folder, unless it is open already in a way that serves; `afresh` opens it in any case, which
     /// tells its state.
-    pub(super) async fn select(&mut self, name: &str, write: bool, afresh: bool) -> Result<&Selected, ImapError> {
+    pub(super) async fn select(
+        &mut self,
+        name: &str,
+        write: bool,
+        afresh: bool,
+    ) -> Result<&Selected, ImapError> {
         let serves = |open: &Selected| open.name == name && (open.writable || !write);
         if afresh || !self.selected.as_ref().is_some_and(serves) {
             let command = if write { "SELECT" } else { "EXAMINE" };
             let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
             self.selected = None;
             let answer = self.run(&format!("{command} {}{condstore}", folder(name)?)).await;
-            let answer = answer.map_err(|error| match error.kind {
-                // Few servers say in a code that a folder is not there; and what else could a refusal be.
-                Kind::Refused => ImapError::new(Kind::Gone, error.text),
-                _ => error,
-            })?;
-            self.selected = Some(opened(name, write, &answer)?);
+            self.selected = Some(opened(name, write, &answer?)?);
         }
-        self.selected.as_ref().ok_or_else(|| ImapError::lost("no folder is open"))
-    }
-
-    /// No folder is open any more.
-    pub(super) fn forget_selected(&mut self) {
-        self.selected = None;
+        self.selected
+            .as_ref()
+            .ok_or_else(|| ImapError::lost("no folder is open"))
     }
 
     /// APPEND (RFC 3501 §6.3.11): a message of exactly `size` bytes out of `source`. Where the source fails,
@@ -265,7 +271,10 @@ impl Connection {
         size: u64,
         source: &mut (dyn Source + Send),
     ) -> Result<Option<(u32, u32)>, AppendError> {
-        let date = date.and_then(quoted).map(|date| format!(" {date}")).unwrap_or_default();
+        let date = date
+            .and_then(quoted)
+            .map(|date| format!(" {date}"))
+            .unwrap_or_default();
         let line = format!("APPEND {} ({flags}){date} {{{size}}}", folder(name)?);
         let tag = self.begin(&line).await?;
         self.go_on(&tag, "APPEND").await?;
@@ -287,29 +296,46 @@ impl Connection {
         Ok(code.and_then(|(validity, uid)| Some((validity.parse().ok()?, uid.parse().ok()?))))
     }
 
-    /// IDLE (RFC 2177): waits until something happens in the open folder, at most `patience`. Answers
-    /// whether it did.
-    pub(super) async fn idle(&mut self, patience: Duration) -> Result<bool, ImapError> {
+    /// IDLE (RFC 2177): waits until something happens in the open folder, `otherwise` says that there is something
+    /// else to do, or `patience` is over. Answers whether something happened. `patience` is shorter than the
+    /// silence that a server is allowed.
+    pub(super) async fn idle<T: Send + Sync>(
+        &mut self,
+        patience: Duration,
+        otherwise: &mut watch::Receiver<T>,
+    ) -> Result<bool, ImapError> {
         let tag = self.begin("IDLE").await?;
         self.go_on(&tag, "IDLE").await?;
         let wait = async {
             loop {
                 match self.response().await? {
-                    Response::Data(data) if matches!(&*data.name, "EXISTS" | "EXPUNGE" | "FETCH" | "VANISHED") => {
-                        return Ok(());
-                    }
+                    Response::Data(data) if is_news(&data) => return Ok(()),
                     Response::Status(status) if status.word == Word::Bye => return Err(bye(&status)),
                     _ => {}
                 }
             }
         };
-        let happened = match timeout(patience, wait).await {
-            Ok(result) => result.map(|()| true)?,
-            Err(_) => false,
+        // Nothing of a response is lost when waiting for it breaks off: it stays in the buffer.
+        let happened = tokio::select! {
+            result = wait => result.map(|()| true)?,
+            _ = otherwise.changed() => false,
+            () = tokio::time::sleep(patience) => false,
         };
         self.send(&[b"DONE\r\n"]).await?;
-        let (data, _) = self.end(&tag).await?;
-        Ok(happened || !data.is_empty())
+        let (data, status) = self.end(&tag).await?;
+        if status.word != Word::Ok {
+            return Err(ImapError::refused("IDLE", &status));
+        }
+        Ok(happened || data.iter().any(is_news))
+    }
+
+    /// Leaves the open folder (RFC 3691), or forgets which it was where the server cannot.
+    pub(super) async fn unselect(&mut self) -> Result<(), ImapError> {
+        self.selected = None;
+        if self.can("UNSELECT") {
+            self.run("UNSELECT").await?;
+        }
+        Ok(())
     }
 
     async fn begin(&mut self, line: &str) -> Result<String, ImapError> {
@@ -319,7 +345,8 @@ impl Connection {
         self.count += 1;
         let tag = format!("A{}", self.count);
         self.busy = true;
-        self.send(&[tag.as_bytes(), b" ", line.as_bytes(), b"\r\n"]).await?;
+        self.send(&[tag.as_bytes(), b" ", line.as_bytes(), b"\r\n"])
+            .await?;
         Ok(tag)
     }
 
@@ -347,7 +374,9 @@ impl Connection {
             let (response, length) = self.measured().await?;
             taken += length;
             if taken > MAX_ANSWER || data.len() + said.len() > MAX_RESPONSES {
-                return Err(ImapError::lost(format!("{command}: the mail server's answer is too long")));
+                return Err(ImapError::lost(format!(
+                    "{command}: the mail server's answer is too long"
+                )));
             }
             match response {
                 Response::Data(one) => {
@@ -477,6 +506,11 @@ impl From<AppendError> for portreeve_vfs::FsError {
     }
 }
 
+/// Whether it tells that messages came, went or changed.
+fn is_news(data: &Data) -> bool {
+    matches!(&*data.name, "EXISTS" | "EXPUNGE" | "FETCH" | "VANISHED")
+}
+
 fn bye(status: &Status) -> ImapError {
     ImapError::lost(format!("the mail server ended the connection: {}", status.text))
 }
@@ -485,7 +519,9 @@ fn bye(status: &Status) -> ImapError {
 fn name_of(line: &str) -> &str {
     let mut words = line.split(' ');
     match words.next() {
-        Some("UID") => line.get(..line.match_indices(' ').nth(1).map_or(line.len(), |(at, _)| at)).unwrap_or("UID"),
+        Some("UID") => line
+            .get(..line.match_indices(' ').nth(1).map_or(line.len(), |(at, _)| at))
+            .unwrap_or("UID"),
         Some(word) => word,
         None => "",
     }
@@ -497,7 +533,9 @@ pub(super) fn folder(name: &str) -> Result<String, ImapError> {
 }
 
 fn opened(name: &str, writable: bool, answer: &Answer) -> Result<Selected, ImapError> {
-    let validity = answer.code("UIDVALIDITY").and_then(|text| text.trim().parse().ok());
+    let validity = answer
+        .code("UIDVALIDITY")
+        .and_then(|text| text.trim().parse().ok());
     let validity = validity.ok_or_else(|| {
         ImapError::new(
             Kind::Unsupported,
@@ -505,13 +543,17 @@ fn opened(name: &str, writable: bool, answer: &Answer) -> Result<Selected, ImapE
         )
     })?;
     let exists = answer.data.iter().rev().find(|data| data.name == "EXISTS");
-    let exists = exists.and_then(|data| u32::try_from(data.number?).ok()).unwrap_or(0);
+    let exists = exists
+        .and_then(|data| u32::try_from(data.number?).ok())
+        .unwrap_or(0);
     Ok(Selected {
         name: name.to_owned(),
         writable: writable && answer.code("READ-ONLY").is_none(),
         validity,
         next: answer.code("UIDNEXT").and_then(|text| text.trim().parse().ok()),
         exists,
-        modseq: answer.code("HIGHESTMODSEQ").and_then(|text| text.trim().parse().ok()),
+        modseq: answer
+            .code("HIGHESTMODSEQ")
+            .and_then(|text| text.trim().parse().ok()),
     })
 }

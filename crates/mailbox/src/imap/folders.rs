@@ -168,7 +168,9 @@ impl Tree {
             };
             let id = FolderId(wire.as_str().into());
             let kind = match kind {
-                FolderKind::Ordinary if tree.drafts.as_ref() == Some(&id) || tree.trash.as_ref() == Some(&id) => {
+                FolderKind::Ordinary
+                    if tree.drafts.as_ref() == Some(&id) || tree.trash.as_ref() == Some(&id) =>
+                {
                     FolderKind::WellKnown
                 }
                 kind => kind,
@@ -177,7 +179,10 @@ impl Tree {
                 continue;
             }
             let parent = parent.map(|parent| FolderId(parent.into()));
-            tree.children.entry(parent).or_default().push(Folder { id, name, kind });
+            tree.children
+                .entry(parent)
+                .or_default()
+                .push(Folder { id, name, kind });
         }
         tree
     }
@@ -221,7 +226,10 @@ impl Tree {
         let below = self.delimiter.map(|delimiter| format!("{}{delimiter}", id.0));
         let all = self.children.values().flatten().map(|folder| &folder.id);
         let within = all.filter(|one| {
-            *one == id || below.as_ref().is_some_and(|below| one.0.starts_with(below.as_str()))
+            *one == id
+                || below
+                    .as_ref()
+                    .is_some_and(|below| one.0.starts_with(below.as_str()))
         });
         within.cloned().collect()
     }
@@ -307,7 +315,10 @@ x y"#
         );
         assert_eq!(shown(&tree, Some("Lists")), [(name("R&D \u{fc}"), Ordinary)]);
         assert_eq!(shown(&tree, Some("a")), [(name("b"), Container)]);
-        assert_eq!(tree.at_or_below(&"a".into()), ["a".into(), "a/b".into(), "a/b/c".into()]);
+        assert_eq!(
+            tree.at_or_below(&"a".into()),
+            ["a".into(), "a/b".into(), "a/b/c".into()]
+        );
         assert_eq!(tree.drafts(), Some(&"Entw&APw-rfe".into()));
         assert_eq!(tree.wire(Some(&"a".into()), "\u{fc}").as_deref(), Some("a/&APw-"));
         assert_eq!(tree.wire(None, "a/b"), None);
@@ -315,16 +326,26 @@ x y"#
 
     #[test]
     fn knows_the_usual_names_where_uses_are_not_told() {
-        let lines = [r#"() "." INBOX"#, r#"() "." "INBOX.Drafts""#, r#"() "." "deleted items""#];
+        let lines = [
+            r#"() "." INBOX"#,
+            r#"() "." "INBOX.Drafts""#,
+            r#"() "." "deleted items""#,
+        ];
         let tree = Tree::new(&listed(&lines), &Given::default());
         assert_eq!(tree.drafts(), Some(&"INBOX.Drafts".into()));
         assert_eq!(tree.trash(), Some(&"deleted items".into()));
-        assert_eq!(shown(&tree, Some("INBOX")), [("Drafts".to_owned(), FolderKind::WellKnown)]);
+        assert_eq!(
+            shown(&tree, Some("INBOX")),
+            [("Drafts".to_owned(), FolderKind::WellKnown)]
+        );
         let given = Given {
             drafts: Some("Entw\u{fc}rfe".into()),
             trash: None,
         };
-        assert_eq!(Tree::new(&listed(&lines), &given).drafts(), Some(&"Entw&APw-rfe".into()));
+        assert_eq!(
+            Tree::new(&listed(&lines), &given).drafts(),
+            Some(&"Entw&APw-rfe".into())
+        );
         // A server without levels.
         let flat = Tree::new(&listed(&["() NIL a/b"]), &Given::default());
         assert_eq!(flat.wire(Some(&"a".into()), "b"), None);

@@ -9,7 +9,7 @@ use portreeve_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Addresses, MailOptions, OptionsError};
+use crate::{MailOptions, OptionsError};
 
 /// Where Microsoft hands out tokens for a directory.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -80,6 +80,27 @@ pub struct ImapOptions {
     /// What every mailbox shares; set from the same table of the configuration.
     #[serde(skip)]
     pub mail: MailOptions,
+}
+
+/// One address (or template of one), or several.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Addresses {
+    /// `"a@example.com"` or `"{user.mail}"`.
+    One(String),
+    /// `["a@example.com", "b@example.com"]`.
+    Several(Vec<String>),
+}
+
+impl Addresses {
+    /// All of them, as written.
+    #[must_use]
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
 }
 
 /// How signing in is done (SASL).
@@ -181,36 +202,60 @@ impl ImapOptions {
         };
         let name = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);
         if self.host.is_empty() || !self.host.chars().all(name) {
-            wrong("host", "it must be the mail server's name alone, e.g. \"outlook.office365.com\"");
+            wrong(
+                "host",
+                "it must be the mail server's name alone, e.g. \"outlook.office365.com\"",
+            );
         }
         if matches!(self.port, 0 | 143) {
-            wrong("port", "it must be the port for IMAP over TLS, usually 993; clear text is not spoken");
+            wrong(
+                "port",
+                "it must be the port for IMAP over TLS, usually 993; clear text is not spoken",
+            );
         }
         let all = self.addresses();
         if all.is_empty() {
-            wrong("username", "nobody signs in: set username, or mailbox with application_id");
+            wrong(
+                "username",
+                "nobody signs in: set username, or mailbox with application_id",
+            );
         }
-        if all.iter().any(|name| name.is_empty() || name.chars().any(|c| c.is_control() || c == '/')) {
-            wrong("mailbox", "an address is empty, or holds a slash or a control character");
+        if all
+            .iter()
+            .any(|name| name.is_empty() || name.chars().any(|c| c.is_control() || c == '/'))
+        {
+            wrong(
+                "mailbox",
+                "an address is empty, or holds a slash or a control character",
+            );
         }
         let oauth = self.application().is_some();
         let by_token = matches!(self.mechanism, Mechanism::Xoauth2 | Mechanism::Oauthbearer);
         if oauth {
             if self.endpoint().is_none() {
-                wrong("token_endpoint", "tokens need directory_id (Microsoft) or token_endpoint");
+                wrong(
+                    "token_endpoint",
+                    "tokens need directory_id (Microsoft) or token_endpoint",
+                );
             }
             if self.password.is_none() && self.refresh_token.is_none() {
                 wrong("password", "the app needs its client secret, or refresh_token");
             }
             if matches!(self.mechanism, Mechanism::Plain | Mechanism::Login) {
-                wrong("mechanism", "it shows a password, but application_id asks for a token");
+                wrong(
+                    "mechanism",
+                    "it shows a password, but application_id asks for a token",
+                );
             }
         } else {
             if by_token {
                 wrong("mechanism", "it shows a token, which needs application_id");
             }
             if self.password.is_none() {
-                wrong("password", "it is missing; or set application_id and directory_id for OAuth");
+                wrong(
+                    "password",
+                    "it is missing; or set application_id and directory_id for OAuth",
+                );
             }
             if self.username.is_none() {
                 wrong("username", "a password needs the name of its user");
@@ -229,7 +274,10 @@ impl ImapOptions {
             wrong("application_id", "it is part of username already; leave one out");
         }
         if !(1..=50).contains(&self.connections) {
-            wrong("connections", "it must be from 1 to 50; mail servers allow few for one mailbox");
+            wrong(
+                "connections",
+                "it must be from 1 to 50; mail servers allow few for one mailbox",
+            );
         }
         if self.fresh_for.0 > Duration::from_hours(1) {
             wrong("fresh_for", "at most \"1h\"");
@@ -269,7 +317,11 @@ mod tests {
     fn problems(change: impl FnOnce(&mut ImapOptions)) -> Vec<&'static str> {
         let mut options = ImapOptions::new("mail.example.com");
         change(&mut options);
-        options.problems().into_iter().map(|problem| problem.option).collect()
+        options
+            .problems()
+            .into_iter()
+            .map(|problem| problem.option)
+            .collect()
     }
 
     fn secret() -> Option<SecretText> {
@@ -297,7 +349,9 @@ mod tests {
             ("connections", |o| o.connections = 0),
             ("token_endpoint", |o| o.token_endpoint = Some("https://x".into())),
             ("mailbox", |o| o.mailbox = Some(Addresses::One("a/b".into()))),
-            ("fresh_for", |o| o.fresh_for = DurationText(Duration::from_hours(2))),
+            ("fresh_for", |o| {
+                o.fresh_for = DurationText(Duration::from_hours(2))
+            }),
         ] {
             let found = problems(|o| {
                 plain(o);
@@ -306,7 +360,10 @@ mod tests {
             assert_eq!(found, [option]);
         }
         for (option, change) in [
-            ("token_endpoint", (|o| o.directory_id = None) as fn(&mut ImapOptions)),
+            (
+                "token_endpoint",
+                (|o| o.directory_id = None) as fn(&mut ImapOptions),
+            ),
             ("mechanism", |o| o.mechanism = Mechanism::Login),
             ("password", |o| o.password = None),
             ("application_id", |o| o.application_id = Some("5".into())),

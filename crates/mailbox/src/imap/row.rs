@@ -12,7 +12,8 @@ use super::{
 use crate::{Attachment, Message, MessageId, PartId, mime::Encoding};
 
 /// The header fields that a summary is made of.
-pub(super) const FIELDS: &str = "FROM SENDER SUBJECT DATE MESSAGE-ID REFERENCES IN-REPLY-TO IMPORTANCE KEYWORDS";
+pub(super) const FIELDS: &str =
+    "FROM SENDER SUBJECT DATE MESSAGE-ID REFERENCES IN-REPLY-TO IMPORTANCE KEYWORDS";
 /// Most flags of a message that are looked at.
 const MAX_FLAGS: usize = 100;
 
@@ -97,6 +98,12 @@ pub(super) struct Known {
     pub(super) texts: Vec<Part>,
     /// When it arrived, as the server writes it.
     pub(super) date: Option<String>,
+    /// Its flags when it was seen.
+    pub(super) flags: Vec<String>,
+    /// Those that people give.
+    pub(super) keywords: Vec<String>,
+    /// Its size, which may be an estimate.
+    pub(super) size: u64,
 }
 
 impl Known {
@@ -105,9 +112,9 @@ impl Known {
         let delivered = row.date.as_deref().and_then(timestamp).unwrap_or_default();
         let mut summary = crate::mime::summary(&row.header.unwrap_or_default(), delivered);
         summary.received = delivered;
-        let keywords = row.flags.into_iter().flatten();
-        let keywords = keywords.filter(|flag| !flag.starts_with(['\\', '$']));
-        summary.categories.extend(keywords);
+        let flags = row.flags.unwrap_or_default();
+        let keywords: Vec<String> = keywords(&flags).cloned().collect();
+        summary.categories.extend(keywords.iter().cloned());
         let complete = row.structure.as_ref().is_some_and(|found| found.complete);
         let parts = row.structure.map(|found| found.parts).unwrap_or_default();
         let (mut places, mut attachments, mut texts) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,8 +145,16 @@ impl Known {
             places,
             texts,
             date: row.date,
+            flags,
+            keywords,
+            size: row.size.unwrap_or(0),
         }
     }
+}
+
+/// The flags that people give; others are the protocol's.
+pub(super) fn keywords(flags: &[String]) -> impl Iterator<Item = &String> {
+    flags.iter().filter(|flag| !flag.starts_with(['\\', '$']))
 }
 
 /// ` 1-May-2024 10:00:00 +0200`.
@@ -172,9 +187,11 @@ mod tests {
 
     #[test]
     fn reads_a_message() {
-        let row = row("* 3 FETCH (UID 17 FLAGS (\\Seen red $Phishing) INTERNALDATE \" 1-May-2024 10:00:00 +0200\" \
+        let row = row(
+            "* 3 FETCH (UID 17 FLAGS (\\Seen red $Phishing) INTERNALDATE \" 1-May-2024 10:00:00 +0200\" \
              RFC822.SIZE 99 BODY[HEADER.FIELDS (FROM SUBJECT)] {32}\r\nSubject: hello\r\nFrom: a@b.c\r\n\r\n \
-             BODYSTRUCTURE (\"application\" \"pdf\" (\"name\" \"a.pdf\") NIL NIL \"base64\" 20 NIL NIL))\r\n")
+             BODYSTRUCTURE (\"application\" \"pdf\" (\"name\" \"a.pdf\") NIL NIL \"base64\" 20 NIL NIL))\r\n",
+        )
         .unwrap();
         assert!(row.has("\\seen") && !row.has("\\Deleted"));
         let known = Known::new(row, MessageId("1.17".into()), &[]);
@@ -191,12 +208,23 @@ mod tests {
     fn pieces_and_oddities() {
         let piece = row("* 3 FETCH (UID 1 BODY[1.2]<0> {3}\r\n)\r\n)\r\n").unwrap();
         assert_eq!(piece.body.as_deref(), Some(&b")\r\n"[..]));
-        assert_eq!(row("* 3 FETCH (UID 1 BODY[1]<9> NIL)\r\n").unwrap().body.unwrap().len(), 0);
+        assert_eq!(
+            row("* 3 FETCH (UID 1 BODY[1]<9> NIL)\r\n")
+                .unwrap()
+                .body
+                .unwrap()
+                .len(),
+            0
+        );
         assert_eq!(row("* 3 FETCH (FLAGS ())\r\n"), None);
         assert_eq!(row("* 3 FETCH (UID 99999999999)\r\n"), None);
         assert_eq!(row("* 3 EXISTS\r\n"), None);
         // Without a structure, nothing is known of its parts.
-        let known = Known::new(row("* 3 FETCH (UID 1)\r\n").unwrap(), MessageId("1.1".into()), &[]);
+        let known = Known::new(
+            row("* 3 FETCH (UID 1)\r\n").unwrap(),
+            MessageId("1.1".into()),
+            &[],
+        );
         assert!(!known.message.complete);
     }
 }

@@ -78,7 +78,11 @@ impl SignIn {
             _ => connection.can("AUTH=PLAIN"),
         };
         if plain {
-            let other = if self.mailbox == self.user { "" } else { &self.mailbox };
+            let other = if self.mailbox == self.user {
+                ""
+            } else {
+                &self.mailbox
+            };
             let text = Secret::new(format!("{other}\0{}\0{}", self.user, password.expose()));
             let first = Secret::new(STANDARD.encode(text.expose()));
             connection.signing_in();
@@ -116,7 +120,10 @@ impl SignIn {
         let mut refused = None;
         for _ in 0..2 {
             let token = tokens.token().await.map_err(|error| {
-                ImapError::new(Kind::SignIn, format!("no access token for the mail server: {error}"))
+                ImapError::new(
+                    Kind::SignIn,
+                    format!("no access token for the mail server: {error}"),
+                )
             })?;
             let (mechanism, text, done) = if bearer {
                 ("OAUTHBEARER", self.bearer(token.expose()), "AQ==")
@@ -159,7 +166,10 @@ impl SignIn {
                 Some(code) if code.eq_ignore_ascii_case("UNAVAILABLE") => Kind::Unreachable,
                 _ => Kind::SignIn,
             },
-            format!("the mail server refuses to open {}: {}{said}", self.mailbox, status.text),
+            format!(
+                "the mail server refuses to open {}: {}{said}",
+                self.mailbox, status.text
+            ),
         )
     }
 }
@@ -171,7 +181,9 @@ fn reason(challenge: &[u8]) -> Option<String> {
         status: Option<String>,
         scope: Option<String>,
     }
-    let text = STANDARD.decode(challenge.get(..challenge.len().min(8192))?).ok()?;
+    let text = STANDARD
+        .decode(challenge.get(..challenge.len().min(8192))?)
+        .ok()?;
     let reason: Reason = serde_json::from_slice(&text).ok()?;
     let status = reason.status?;
     let all = match reason.scope.filter(|scope| !scope.is_empty()) {
@@ -188,8 +200,14 @@ mod tests {
     #[test]
     fn reads_the_reason_of_a_refusal() {
         for (json, want) in [
-            (r#"{"status":"401","schemes":"bearer","scope":"mail"}"#, Some("status 401, scope mail")),
-            (r#"{"status":"401","schemes":"bearer","scope":""}"#, Some("status 401")),
+            (
+                r#"{"status":"401","schemes":"bearer","scope":"mail"}"#,
+                Some("status 401, scope mail"),
+            ),
+            (
+                r#"{"status":"401","schemes":"bearer","scope":""}"#,
+                Some("status 401"),
+            ),
             (r#"{"status":"invalid_token"}"#, Some("status invalid_token")),
             ("{}", None),
             ("no", None),
@@ -214,7 +232,10 @@ mod tests {
             sign_in.bearer("T").expose(),
             "n,a=a=2Cb=3Dc@x,\x01host=h\x01port=993\x01auth=Bearer T\x01\x01"
         );
-        assert_eq!(sign_in.xoauth2("T").expose(), "user=a,b=c@x\x01auth=Bearer T\x01\x01");
+        assert_eq!(
+            sign_in.xoauth2("T").expose(),
+            "user=a,b=c@x\x01auth=Bearer T\x01\x01"
+        );
         assert!(!format!("{sign_in:?}").contains("hush"));
     }
 }

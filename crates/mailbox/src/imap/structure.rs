@@ -105,7 +105,11 @@ fn leaf(items: &[Value], piece: &Piece<'_>) -> Option<Part> {
     };
     let mut header = Vec::new();
     if !main.is_empty() {
-        field(&mut header, b"Content-Type", format!("{main}/{subtype}").as_bytes());
+        field(
+            &mut header,
+            b"Content-Type",
+            format!("{main}/{subtype}").as_bytes(),
+        );
         parameters(&mut header, items.get(2));
         header.extend_from_slice(b"\r\n");
     }
@@ -175,7 +179,20 @@ const fn is_token(byte: u8) -> bool {
     byte.is_ascii_graphic()
         && !matches!(
             byte,
-            b'(' | b')' | b'<' | b'>' | b'@' | b',' | b';' | b':' | b'\\' | b'"' | b'/' | b'[' | b']' | b'?' | b'='
+            b'(' | b')'
+                | b'<'
+                | b'>'
+                | b'@'
+                | b','
+                | b';'
+                | b':'
+                | b'\\'
+                | b'"'
+                | b'/'
+                | b'['
+                | b']'
+                | b'?'
+                | b'='
         )
 }
 
@@ -221,7 +238,14 @@ mod tests {
         let have: Vec<_> = found
             .parts
             .iter()
-            .map(|part| (&*part.section, part.described.kind, &*part.described.name, part.octets))
+            .map(|part| {
+                (
+                    &*part.section,
+                    part.described.kind,
+                    &*part.described.name,
+                    part.octets,
+                )
+            })
             .collect();
         assert_eq!(have, want, "{text}");
         assert!(found.complete, "{text}");
@@ -274,12 +298,16 @@ mod tests {
         for (parameters, want) in [
             (r#"("filename" "=?utf-8?Q?=C3=A9.pdf?=")"#, "\u{e9}.pdf"),
             (r#"("filename*" "utf-8''%E2%82%AC.pdf")"#, "\u{20ac}.pdf"),
-            (r#"("filename*0*" "utf-8''%E2%82%AC" "filename*1*" ".pdf")"#, "\u{20ac}.pdf"),
+            (
+                r#"("filename*0*" "utf-8''%E2%82%AC" "filename*1*" ".pdf")"#,
+                "\u{20ac}.pdf",
+            ),
             (r#"("filename" "a \"b\" \\ c.txt")"#, r#"a "b" \ c.txt"#),
             ("(\"filename\" {9}\r\n\u{e9}\r\nX:.txt)", "\u{e9}X:.txt"),
             (r#"("filename" NIL "filename")"#, "attachment.zip"),
         ] {
-            let text = format!(r#"("application" "zip" NIL NIL NIL "8bit" 1 NIL ("attachment" {parameters}))"#);
+            let text =
+                format!(r#"("application" "zip" NIL NIL NIL "8bit" 1 NIL ("attachment" {parameters}))"#);
             let found = read(&text);
             assert_eq!(found.parts[0].described.name, want, "{text}");
             assert_eq!(found.parts[0].described.encoding, Encoding::Identity);
@@ -288,7 +316,14 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_incomplete() {
-        for text in ["NIL", "()", "(NIL)", r#"("text" "plain")"#, r#"(("a" "b") "mixed")"#, "((()))"] {
+        for text in [
+            "NIL",
+            "()",
+            "(NIL)",
+            r#"("text" "plain")"#,
+            r#"(("a" "b") "mixed")"#,
+            "((()))",
+        ] {
             assert!(!read(text).complete, "{text}");
         }
         let deep = format!("{}{TEXT}{}", "(".repeat(60), r#" "mixed")"#.repeat(60));

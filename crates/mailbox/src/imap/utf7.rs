@@ -99,7 +99,10 @@ mod tests {
             ("INBOX", "INBOX"),
             ("R&D", "R&-D"),
             ("Entw\u{fc}rfe", "Entw&APw-rfe"),
-            ("~peter/mail/\u{53f0}\u{5317}/\u{65e5}\u{672c}\u{8a9e}", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"),
+            (
+                "~peter/mail/\u{53f0}\u{5317}/\u{65e5}\u{672c}\u{8a9e}",
+                "~peter/mail/&U,BTFw-/&ZeVnLIqe-",
+            ),
             ("\u{1f4e7}", "&2D3c5w-"),
         ] {
             assert_eq!(encode(name), wire);

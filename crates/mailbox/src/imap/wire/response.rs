@@ -71,12 +71,18 @@ impl Response {
         let tag = (first != b"*").then(|| input.slice_ref(first));
         let (second, after) = word(input, at);
         if let Some(word) = Word::named(second) {
-            return Ok(Self::Status(status(tag, word, input.get(after..).unwrap_or_default())));
+            return Ok(Self::Status(status(
+                tag,
+                word,
+                input.get(after..).unwrap_or_default(),
+            )));
         }
         if tag.is_some() {
             return Err(Malformed("an answer without an outcome"));
         }
-        let number = std::str::from_utf8(second).ok().and_then(|text| text.parse().ok());
+        let number = std::str::from_utf8(second)
+            .ok()
+            .and_then(|text| text.parse().ok());
         let (name, after) = if number.is_some() {
             word(input, after)
         } else {
@@ -84,11 +90,7 @@ impl Response {
         };
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
         let values = Value::parse(input, after)?;
-        Ok(Self::Data(Data {
-            number,
-            name,
-            values,
-        }))
+        Ok(Self::Data(Data { number, name, values }))
     }
 }
 
@@ -177,7 +179,10 @@ mod tests {
         let status = said("A1 OK [APPENDUID 3 17] Append completed.\r\n");
         assert_eq!((status.tag.as_deref(), status.word), (Some(&b"A1"[..]), Word::Ok));
         assert_eq!(status.code("appenduid"), Some("3 17"));
-        assert_eq!((status.code("UIDNEXT"), &*status.text), (None, "Append completed."));
+        assert_eq!(
+            (status.code("UIDNEXT"), &*status.text),
+            (None, "Append completed.")
+        );
         let status = said("* bye\r\n");
         assert_eq!((status.tag, status.word, status.code), (None, Word::Bye, None));
         assert_eq!(said("* OK [broken\u{7}\r\n").text, "[broken ");
@@ -185,11 +190,17 @@ mod tests {
         let Ok(Response::Data(data)) = parse("* 12 fetch (UID 3)\r\n") else {
             panic!()
         };
-        assert_eq!((data.number, &*data.name, data.values.len()), (Some(12), "FETCH", 1));
+        assert_eq!(
+            (data.number, &*data.name, data.values.len()),
+            (Some(12), "FETCH", 1)
+        );
         let Ok(Response::Data(data)) = parse("* CAPABILITY IMAP4rev1 IDLE\r\n") else {
             panic!()
         };
-        assert_eq!((data.number, &*data.name, data.values.len()), (None, "CAPABILITY", 2));
+        assert_eq!(
+            (data.number, &*data.name, data.values.len()),
+            (None, "CAPABILITY", 2)
+        );
         let Ok(Response::Continue(text)) = parse("+ eyJ9\r\n") else {
             panic!()
         };

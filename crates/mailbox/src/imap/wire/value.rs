@@ -102,7 +102,8 @@ impl Value {
 
     /// The same as text; what is no UTF-8 is replaced.
     pub(crate) fn text(&self) -> Option<String> {
-        self.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        self.bytes()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
     /// A number.
@@ -238,7 +239,10 @@ mod tests {
     fn reads_every_kind_of_value() {
         for (input, want) in [
             ("", vec![]),
-            ("a NIL nil \"NIL\"\r\n", vec![atom("a"), Value::Nil, Value::Nil, text("NIL")]),
+            (
+                "a NIL nil \"NIL\"\r\n",
+                vec![atom("a"), Value::Nil, Value::Nil, text("NIL")],
+            ),
             (
                 "(\\Seen $x) ()",
                 vec![
@@ -252,7 +256,14 @@ mod tests {
             ),
             (r#""a \"b\" \\ c""#, vec![text(r#"a "b" \ c"#)]),
             ("~{1}\r\n(a", vec![text("("), atom("a")]),
-            ("(a(b)c)", vec![Value::List(vec![atom("a"), Value::List(vec![atom("b")]), atom("c")])]),
+            (
+                "(a(b)c)",
+                vec![Value::List(vec![
+                    atom("a"),
+                    Value::List(vec![atom("b")]),
+                    atom("c"),
+                ])],
+            ),
         ] {
             assert_eq!(parse(input), Ok(want), "{input}");
         }
