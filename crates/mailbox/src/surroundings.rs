@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use portreeve_microsoft::{Cloud, MemoryVault};
 use portreeve_vfs::SpoolArea;
 
 use crate::{Shelf, fetch::Fetches};
@@ -14,19 +15,30 @@ pub struct Surroundings {
     pub shelf: Arc<dyn Shelf>,
     /// Where content is put down while it is read or written.
     pub spool: Arc<SpoolArea>,
+    /// Tokens and budgets that storages of one app share.
+    pub cloud: Cloud,
     /// Content being fetched, and what is kept of it for a while.
     pub(crate) fetches: Arc<Fetches>,
 }
 
 impl Surroundings {
-    /// With records on `shelf` and content in `spool`.
+    /// With records on `shelf` and content in `spool`; refresh tokens are forgotten at restart, see
+    /// [`Surroundings::with_cloud`].
     #[must_use]
     pub fn new(shelf: Arc<dyn Shelf>, spool: Arc<SpoolArea>) -> Self {
         Self {
             shelf,
             fetches: Arc::new(Fetches::new(Arc::clone(&spool))),
             spool,
+            cloud: Cloud::new(Arc::new(MemoryVault::default())),
         }
+    }
+
+    /// With the tokens, budgets and vault of the host.
+    #[must_use]
+    pub fn with_cloud(mut self, cloud: Cloud) -> Self {
+        self.cloud = cloud;
+        self
     }
 }
 

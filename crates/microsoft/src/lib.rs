@@ -23,3 +23,6 @@ pub use net::{Net, NetError, NetOptions};
 pub use registry::{App, Cloud};
 pub use token::{AccessToken, TokenError, TokenFault, TokenSource};
 pub use vault::{MemoryVault, Vault, VaultError};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_model::options::DurationText;
 
 use super::{Failure, accounts::Parts};
-use crate::control::AccountRequest;
+use crate::control::{AccountRequest, SecretRequest};
 
 /// Secure file transfer over SFTP, FTPS and HTTPS, for files and mailboxes alike.
 #[derive(Debug, Parser)]
@@ -78,6 +78,11 @@ pub(crate) enum Verb {
     Explain {
         #[command(subcommand)]
         verb: ExplainVerb,
+    },
+    /// Secrets that the configuration names as { sealed = "NAME" }.
+    Secret {
+        #[command(subcommand)]
+        verb: SecretVerb,
     },
     /// The audit log.
     Audit {
@@ -278,6 +283,16 @@ pub(crate) enum SessionVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum SecretVerb {
+    /// Seal a secret, read as one line from standard input; a running server takes it at the next reload.
+    Set(Named),
+    /// List the names. Nobody is shown a secret.
+    List(From),
+    /// Forget a sealed secret.
+    Delete(Named),
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum AuditVerb {
     /// Check that every record follows the one before it.
     Verify {
@@ -349,6 +364,20 @@ impl NewAccount {
 impl Named {
     fn parts(self, request: impl FnOnce(String) -> AccountRequest) -> Parts {
         (self.from.config, request(self.name))
+    }
+}
+
+impl SecretVerb {
+    /// The configuration and the request. Reads standard input where a secret is wanted.
+    pub(crate) fn parts(self) -> Result<(PathBuf, SecretRequest), Failure> {
+        Ok(match self {
+            Self::Set(Named { name, from }) => {
+                let secret = super::secrets::line()?;
+                (from.config, SecretRequest::Set { name, secret })
+            }
+            Self::List(from) => (from.config, SecretRequest::List),
+            Self::Delete(Named { name, from }) => (from.config, SecretRequest::Delete { name }),
+        })
     }
 }
 

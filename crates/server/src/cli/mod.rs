@@ -24,7 +24,7 @@ pub(crate) use serve::{Signals, runtime, start};
 
 use crate::{
     check::CheckError,
-    control::{Realm, Request},
+    control::{Realm, Request, SecretRequest},
 };
 
 /// How a verb ended.
@@ -160,6 +160,14 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
                 show::access,
             ),
         },
+        Verb::Secret { verb } => {
+            let (config, what) = verb.parts()?;
+            let show = match &what {
+                SecretRequest::List => show::secrets,
+                _ => show::done,
+            };
+            ask::ask(&config, Request::Secret { what }, out, show)
+        }
         Verb::Audit {
             verb: AuditVerb::Verify { files },
         } => audit::verify(&files, out),

@@ -63,6 +63,11 @@ pub(super) fn bans(answer: &Json) -> String {
     table(&["address", "since", "remaining_s", "reason"], answer)
 }
 
+/// `secret list`.
+pub(super) fn secrets(answer: &Json) -> String {
+    table(&["name", "changed"], answer)
+}
+
 /// `account list`, `admin list`.
 pub(super) fn accounts(answer: &Json) -> String {
     let names = if items(answer).iter().any(|account| account.get("roles").is_some()) {

@@ -106,7 +106,10 @@ pub(crate) const STORAGE: Family = Family {
             "maildir",
             pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::MaildirOptions>,
         ),
-        unbuilt("exchange"),
+        built(
+            "exchange",
+            pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::ExchangeOptions>,
+        ),
         unbuilt("imap"),
         unbuilt("s3"),
         unbuilt("azure-blob"),
