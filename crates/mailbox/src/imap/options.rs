@@ -9,7 +9,7 @@ use portreeve_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MailOptions, OptionsError};
+use crate::{Addresses, MailOptions, OptionsError};
 
 /// Where Microsoft hands out tokens for a directory.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -80,27 +80,6 @@ pub struct ImapOptions {
     /// What every mailbox shares; set from the same table of the configuration.
     #[serde(skip)]
     pub mail: MailOptions,
-}
-
-/// One address (or template of one), or several.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Addresses {
-    /// `"a@example.com"` or `"{user.mail}"`.
-    One(String),
-    /// `["a@example.com", "b@example.com"]`.
-    Several(Vec<String>),
-}
-
-impl Addresses {
-    /// All of them, as written.
-    #[must_use]
-    pub fn all(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Several(several) => several,
-        }
-    }
 }
 
 /// How signing in is done (SASL).
