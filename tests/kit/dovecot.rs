@@ -17,7 +17,11 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{ports, process::Running, process::run, process::until, skip};
+use crate::{
+    ports,
+    process::{Running, run, until},
+    skip::{self, skip},
+};
 
 /// The password of every user.
 pub const PASSWORD: &str = "hunter2 \"quoted\\";
@@ -53,7 +57,7 @@ impl Dovecot {
     pub fn installed() -> bool {
         let there = skip::have("dovecot") && skip::have("openssl") && (!skip::root() || skip::have("setpriv"));
         if !there {
-            skip::skip("Dovecot is not installed (package dovecot-imapd)");
+            skip("Dovecot is not installed (package dovecot-imapd)");
         }
         there
     }
