@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use portreeve_microsoft::Cloud;
 use portreeve_vfs::SpoolArea;
 
 use crate::{Shelf, fetch::Fetches};
@@ -14,18 +15,21 @@ pub struct Surroundings {
     pub shelf: Arc<dyn Shelf>,
     /// Where content is put down while it is read or written.
     pub spool: Arc<SpoolArea>,
+    /// Tokens and budgets of Microsoft's services.
+    pub cloud: Cloud,
     /// Content being fetched, and what is kept of it for a while.
     pub(crate) fetches: Arc<Fetches>,
 }
 
 impl Surroundings {
-    /// With records on `shelf` and content in `spool`.
+    /// With records on `shelf`, content in `spool` and tokens in `cloud`.
     #[must_use]
-    pub fn new(shelf: Arc<dyn Shelf>, spool: Arc<SpoolArea>) -> Self {
+    pub fn new(shelf: Arc<dyn Shelf>, spool: Arc<SpoolArea>, cloud: Cloud) -> Self {
         Self {
             shelf,
             fetches: Arc::new(Fetches::new(Arc::clone(&spool))),
             spool,
+            cloud,
         }
     }
 }

@@ -58,8 +58,10 @@ async fn a_download_that_never_gets_through_is_an_error_and_no_torn_file() {
     let attachment = Attachment::generated("a.bin", 2_000_000, 1);
     let (inbox, message, part) = only(&world, Mail::new("Cut").with(attachment)).await;
     world.standin.faults().cut_downloads(400_000, 1000);
-    let content = world.store.open_part(&inbox, &message, &part).await.unwrap();
-    assert!(read(&*content).await.is_err());
+    // It may show at once, or to the reader.
+    if let Ok(content) = world.store.open_part(&inbox, &message, &part).await {
+        assert!(read(&*content).await.is_err());
+    }
 }
 
 #[tokio::test]
