@@ -389,3 +389,26 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+impl Inner {
+    /// Makes everything be asked again.
+    pub(super) async fn expire(&self) {
+        self.folders.lock().await.expire();
+        let slots: Vec<Arc<Slot>> = self.slots.held.lock().values().cloned().collect();
+        for slot in slots {
+            slot.state.lock().await.asked = None;
+        }
+    }
+
+    /// Whether a first round of deltas is being read.
+    pub(super) async fn is_catching_up(&self) -> bool {
+        let slots: Vec<Arc<Slot>> = self.slots.held.lock().values().cloned().collect();
+        for slot in slots {
+            if slot.state.lock().await.catching_up {
+                return true;
+            }
+        }
+        false
+    }
+}
