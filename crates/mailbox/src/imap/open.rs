@@ -36,14 +36,21 @@ impl Imap {
         }
         let wrong = |option: &'static str, text: String| OptionsError { option, text };
         if address.is_empty() || address.chars().any(|c| c.is_control() || "{}".contains(c)) {
-            return Err(wrong("mailbox", format!("{address:?} is no address of a mailbox")));
+            return Err(wrong(
+                "mailbox",
+                format!("{address:?} is no address of a mailbox"),
+            ));
         }
         let net = Net::open(&NetOptions {
             proxy: options.proxy.clone(),
             ca_file: options.ca_file.clone(),
         });
         let net = net.map_err(|error| {
-            let option = if options.proxy.is_some() { "proxy" } else { "ca_file" };
+            let option = if options.proxy.is_some() {
+                "proxy"
+            } else {
+                "ca_file"
+            };
             wrong(option, error.to_string())
         })?;
         let missing = || {
@@ -59,13 +66,22 @@ impl Imap {
                     let endpoint = options.endpoint().unwrap_or_default();
                     Credential::Refresh {
                         client_secret: secrets.password.clone(),
-                        vault_name: format!("imap-refresh-token {endpoint} {client} {}", user.unwrap_or(address)),
+                        vault_name: format!(
+                            "imap-refresh-token {endpoint} {client} {}",
+                            user.unwrap_or(address)
+                        ),
                         initial: secrets.refresh_token.clone(),
                     }
                 } else {
                     Credential::Secret(secrets.password.clone().ok_or_else(missing)?)
                 };
-                let mut app = App::new(CloudName::Global, directory, client.to_owned(), credential, Arc::clone(&net));
+                let mut app = App::new(
+                    CloudName::Global,
+                    directory,
+                    client.to_owned(),
+                    credential,
+                    Arc::clone(&net),
+                );
                 app.token_endpoint = options.endpoint();
                 app.grace = GRACE;
                 let tokens = around.cloud.tokens(&app, &options.scopes);
@@ -80,7 +96,11 @@ impl Imap {
             host: options.host.clone(),
             port: options.port,
         };
-        let pool = Pool::new(dial(net, &options.host, options.port), sign_in, options.connections);
+        let pool = Pool::new(
+            dial(net, &options.host, options.port),
+            sign_in,
+            options.connections,
+        );
         let how = Treatment {
             space: space(options, address),
             fresh_for: options.fresh_for.0,
@@ -115,11 +135,7 @@ impl Mailbox {
 
 /// What tells one mailbox from all others.
 fn space(options: &ImapOptions, address: &str) -> String {
-    format!(
-        "imap {} {} {address}",
-        options.host.to_lowercase(),
-        options.port
-    )
+    format!("imap {} {} {address}", options.host.to_lowercase(), options.port)
 }
 
 fn dial(net: Arc<Net>, host: &str, port: u16) -> Dial {
