@@ -37,6 +37,8 @@ pub enum Tokens {
         pem: String,
         /// `kid` of the tokens' header.
         kid: String,
+        /// The app that they are for (`azp`).
+        client: String,
     },
     /// By asking the endpoint that [`Dovecot::grant`] fills.
     Introspected,
@@ -97,8 +99,8 @@ impl Dovecot {
             .collect();
         fs::write(root.join("users"), users).expect("written");
         let oauth2 = match tokens {
-            Tokens::Signed { pem, kid } => {
-                let dir = root.join("keys/default/RS256");
+            Tokens::Signed { pem, kid, client } => {
+                let dir = root.join("keys").join(client).join("RS256");
                 fs::create_dir_all(&dir).expect("a directory");
                 fs::write(dir.join(kid), pem).expect("written");
                 format!(
