@@ -275,7 +275,9 @@ impl Inner {
             all.find(|(_, alias)| *alias.id == *id.0).map(|(uid, _)| *uid)
         };
         let uid = known.map(|(_, known)| known.uid).or_else(by_alias);
-        let uid = uid.or_else(|| uid_of(id, validity)).ok_or(FsErrorKind::NotFound)?;
+        let uid = uid
+            .or_else(|| uid_of(id, validity))
+            .ok_or(FsErrorKind::NotFound)?;
         let removed = records.aliases.get(&uid).map(|alias| alias.removed.clone());
         Ok((uid, removed.unwrap_or_default()))
     }

@@ -33,7 +33,11 @@ async fn by_password() {
     let mut options = world.options.clone();
     for mechanism in [Mechanism::Auto, Mechanism::Plain, Mechanism::Login] {
         options.mechanism = mechanism;
-        assert_eq!(listed(&options, "alice", &password(PASSWORD)).await.unwrap(), 3, "{mechanism:?}");
+        assert_eq!(
+            listed(&options, "alice", &password(PASSWORD)).await.unwrap(),
+            3,
+            "{mechanism:?}"
+        );
         let refused = listed(&options, "alice", &password("wrong")).await.unwrap_err();
         assert_eq!(refused.kind(), FsErrorKind::Denied, "{mechanism:?}");
         assert!(!cause(&refused).contains("wrong"), "{}", cause(&refused));
@@ -58,7 +62,11 @@ fn oauth(standin: &Standin, dovecot: &Dovecot, dir: &TempDir) -> ImapOptions {
     options.ca_file = Some(both(dir, standin, dovecot));
     options.username = Some(format!("alice@example.com~{}", standin.app_id()));
     options.password = Some(SecretText::Inline(Secret::new("unused".into())));
-    options.token_endpoint = Some(format!("{}/{}/oauth2/v2.0/token", standin.authority(), standin.tenant()));
+    options.token_endpoint = Some(format!(
+        "{}/{}/oauth2/v2.0/token",
+        standin.authority(),
+        standin.tenant()
+    ));
     options.idle = false;
     options
 }
@@ -78,7 +86,11 @@ async fn by_a_token_that_the_server_asks_about() {
         options.mechanism = mechanism;
         dovecot.grant_all("alice@example.com");
         let issued = standin.tokens_issued();
-        assert_eq!(listed(&options, "alice@example.com", &secrets).await.unwrap(), 3, "{mechanism:?}");
+        assert_eq!(
+            listed(&options, "alice@example.com", &secrets).await.unwrap(),
+            3,
+            "{mechanism:?}"
+        );
         assert_eq!(standin.tokens_issued(), issued + 1);
         // A mailbox that was not granted; a token that is good for nothing. The server says why in a challenge
         // that must be answered, and is asked once more with a fresh token.
@@ -88,17 +100,27 @@ async fn by_a_token_that_the_server_asks_about() {
             }
             let issued = standin.tokens_issued();
             let refused = listed(&options, mailbox, &secrets).await.unwrap_err();
-            assert_eq!(refused.kind(), FsErrorKind::Denied, "{mechanism:?} {mailbox} {}", cause(&refused));
+            assert_eq!(
+                refused.kind(),
+                FsErrorKind::Denied,
+                "{mechanism:?} {mailbox} {}",
+                cause(&refused)
+            );
             assert_eq!(standin.tokens_issued(), issued + 2, "{mechanism:?} {mailbox}");
             assert!(cause(&refused).contains(mailbox), "{}", cause(&refused));
         }
         let refused = listed(&options, "alice@example.com", &secrets).await.unwrap_err();
         let said = cause(&refused);
-        assert!(said.contains("status 401") || said.contains("invalid_token"), "{said}");
+        assert!(
+            said.contains("status 401") || said.contains("invalid_token"),
+            "{said}"
+        );
         assert!(!said.contains("eyJ"), "{said}");
     }
     // The secret is wrong: no token at all.
-    let refused = listed(&options, "alice@example.com", &password("wrong")).await.unwrap_err();
+    let refused = listed(&options, "alice@example.com", &password("wrong"))
+        .await
+        .unwrap_err();
     assert!(cause(&refused).contains("7000215"), "{}", cause(&refused));
 }
 
@@ -124,7 +146,11 @@ async fn by_a_token_that_the_server_checks_itself() {
     for mechanism in [Mechanism::Xoauth2, Mechanism::Oauthbearer] {
         options.mechanism = mechanism;
         let found = listed(&options, "alice@example.com", &secrets).await;
-        assert_eq!(found.unwrap_or_else(|error| panic!("{error:?}\n{}", dovecot.log())), 3, "{mechanism:?}");
+        assert_eq!(
+            found.unwrap_or_else(|error| panic!("{error:?}\n{}", dovecot.log())),
+            3,
+            "{mechanism:?}"
+        );
         // Somebody else's mailbox with one's own token.
         let refused = listed(&options, "bob@example.com", &secrets).await.unwrap_err();
         assert_eq!(refused.kind(), FsErrorKind::Denied, "{mechanism:?}");
