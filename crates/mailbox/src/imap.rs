@@ -49,7 +49,7 @@ use error::{ImapError, Kind};
 use folders::{Given, Listed, MAX_FOLDERS, Tree};
 use index::{Index, Slots};
 use ledger::{Ledger, Records, uid_of};
-pub use options::{Addresses, ImapOptions, ImapSecrets, Mechanism};
+pub use options::{ImapOptions, ImapSecrets, Mechanism};
 use pool::Pool;
 use row::Known;
 use watch::Watch;

@@ -33,7 +33,7 @@ mod template;
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
 pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
-pub use imap::{Addresses, Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
+pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
 pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};

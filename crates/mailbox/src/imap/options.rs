@@ -9,7 +9,7 @@ use portreeve_model::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MailOptions, OptionsError};
+use crate::{Addresses, MailOptions, OptionsError};
 
 /// Where Microsoft hands out tokens for a directory.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -29,6 +29,7 @@ pub struct ImapOptions {
     pub username: Option<String>,
     /// The user's password; with `application_id` the app's client secret.
     #[serde(default, alias = "client_secret")]
+    #[schemars(extend("x-aliases" = ["client_secret"]))]
     pub password: Option<SecretText>,
     /// The mailbox's address, where it is not the user's own; or a list, each of which becomes a directory;
     /// or an address made from who signs in, e.g. `"{user.mail}"`.
@@ -36,9 +37,11 @@ pub struct ImapOptions {
     pub mailbox: Option<Addresses>,
     /// Application (client) ID of the app registration, for OAuth.
     #[serde(default, alias = "client_id")]
+    #[schemars(extend("x-aliases" = ["client_id"]))]
     pub application_id: Option<String>,
     /// Directory (tenant) ID of the app registration.
     #[serde(default, alias = "tenant")]
+    #[schemars(extend("x-aliases" = ["tenant"]))]
     pub directory_id: Option<String>,
     /// Where tokens come from, in place of Microsoft's endpoint for `directory_id`.
     #[serde(default)]
@@ -80,27 +83,6 @@ pub struct ImapOptions {
     /// What every mailbox shares; set from the same table of the configuration.
     #[serde(skip)]
     pub mail: MailOptions,
-}
-
-/// One address (or template of one), or several.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Addresses {
-    /// `"a@example.com"` or `"{user.mail}"`.
-    One(String),
-    /// `["a@example.com", "b@example.com"]`.
-    Several(Vec<String>),
-}
-
-impl Addresses {
-    /// All of them, as written.
-    #[must_use]
-    pub fn all(&self) -> &[String] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Several(several) => several,
-        }
-    }
 }
 
 /// How signing in is done (SASL).

@@ -118,6 +118,10 @@ fn open_one(
             let mailboxes = remote::exchange(&storage.name, options, secrets, &lasting.around)?;
             Ok((Arc::new(Checked::over(mailboxes)), None))
         }
+        StorageKind::Imap(options) => {
+            let mailboxes = remote::imap(&storage.name, options, secrets, &lasting.around)?;
+            Ok((Arc::new(Checked::over(mailboxes)), None))
+        }
     }
 }
 

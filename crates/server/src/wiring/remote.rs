@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portreeve_mailbox::{ExchangeOptions, ExchangeSecrets, Surroundings};
+use portreeve_mailbox::{ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Surroundings};
 use portreeve_model::Secret;
 use portreeve_vfs::FileSystem;
 use sha2::{Digest, Sha256};
@@ -71,6 +71,25 @@ pub(crate) fn exchange(
     let secrets = ExchangeSecrets {
         password: given.of("password"),
         key: given.of("key"),
+        refresh_token: given.of("refresh_token"),
+    };
+    around.spool.prepare().map_err(|error| error.to_string())?;
+    let _ = (storage, options, secrets);
+    Err("not wired".to_owned())
+}
+
+/// Mailboxes on a mail server.
+///
+/// # Errors
+/// A sentence that names the option.
+pub(crate) fn imap(
+    storage: &str,
+    options: &ImapOptions,
+    given: &Given,
+    around: &Surroundings,
+) -> Result<Arc<dyn FileSystem>, String> {
+    let secrets = ImapSecrets {
+        password: given.of("password"),
         refresh_token: given.of("refresh_token"),
     };
     around.spool.prepare().map_err(|error| error.to_string())?;
