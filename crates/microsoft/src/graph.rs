@@ -236,6 +236,7 @@ impl GraphMailbox {
         body: Bytes,
     ) -> Result<T, GraphError> {
         let ask = self.ask(Method::POST, path, Repeat::WhereRefused)?;
+        self.budget.upload(body.len() as u64).await;
         self.json(&ask.body(content_type, body)).await
     }
 

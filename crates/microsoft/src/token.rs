@@ -21,7 +21,7 @@ use portreeve_model::Secret;
 use tokio::time::Instant;
 
 pub(crate) use answer::cut;
-pub use error::{TokenError, TokenFault};
+pub use error::{SupportIds, TokenError, TokenFault};
 pub(crate) use request::Asker;
 
 /// How long a refusal stands before the endpoint is asked again: whoever asks in a loop is throttled there (AADSTS50196).

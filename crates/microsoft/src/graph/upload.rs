@@ -45,7 +45,7 @@ pub trait UploadSource: Send + Sync {
 
 #[async_trait]
 impl UploadSource for Bytes {
-    async fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
+    async fn read(&self, at: u64, len: usize) -> io::Result<Self> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
         let end = at.checked_add(len).filter(|end| *end <= self.len());
         end.map(|end| self.slice(at..end))
