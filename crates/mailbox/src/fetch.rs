@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use portreeve_vfs::FsResult;
 
-pub(crate) use shared::{Fetched, Fetches};
+pub(crate) use shared::Fetches;
 
 /// Parts up to this size stay in memory, in bytes.
 pub(crate) const SMALL: u64 = 256 << 10;

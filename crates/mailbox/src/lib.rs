@@ -30,14 +30,14 @@ mod store;
 mod surroundings;
 mod template;
 
-pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
+pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
 pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
 pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
-pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
+pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};
-pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload};
+pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload, Sizes};
 pub use shelf::{Change, MemoryShelf, Shelf};
 pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use portreeve_microsoft::{Cloud, MemoryVault};
+use portreeve_microsoft::Cloud;
 use portreeve_vfs::SpoolArea;
 
 use crate::{Shelf, fetch::Fetches};
@@ -15,30 +15,22 @@ pub struct Surroundings {
     pub shelf: Arc<dyn Shelf>,
     /// Where content is put down while it is read or written.
     pub spool: Arc<SpoolArea>,
-    /// Tokens and budgets that storages of one app share.
+    /// Tokens and budgets of Microsoft's services.
     pub cloud: Cloud,
     /// Content being fetched, and what is kept of it for a while.
     pub(crate) fetches: Arc<Fetches>,
 }
 
 impl Surroundings {
-    /// With records on `shelf` and content in `spool`; refresh tokens are forgotten at restart, see
-    /// [`Surroundings::with_cloud`].
+    /// With records on `shelf`, content in `spool` and tokens in `cloud`.
     #[must_use]
-    pub fn new(shelf: Arc<dyn Shelf>, spool: Arc<SpoolArea>) -> Self {
+    pub fn new(shelf: Arc<dyn Shelf>, spool: Arc<SpoolArea>, cloud: Cloud) -> Self {
         Self {
             shelf,
             fetches: Arc::new(Fetches::new(Arc::clone(&spool))),
             spool,
-            cloud: Cloud::new(Arc::new(MemoryVault::default())),
+            cloud,
         }
-    }
-
-    /// With the tokens, budgets and vault of the host.
-    #[must_use]
-    pub fn with_cloud(mut self, cloud: Cloud) -> Self {
-        self.cloud = cloud;
-        self
     }
 }
 

@@ -249,7 +249,7 @@ async fn sweep(fetches: Weak<Fetches>) {
 }
 
 /// A reader of a part.
-pub(crate) struct Fetched {
+struct Fetched {
     fetches: Arc<Fetches>,
     key: Arc<str>,
     fetch: Arc<Fetch>,
