@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portreeve_mailbox::{ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Surroundings};
+use portreeve_mailbox::{
+    Exchange, ExchangeOptions, ExchangeSecrets, Imap, ImapOptions, ImapSecrets, Mailbox, OptionsError,
+    Surroundings,
+};
 use portreeve_model::Secret;
 use portreeve_vfs::FileSystem;
 use sha2::{Digest, Sha256};
@@ -68,14 +71,20 @@ pub(crate) fn exchange(
     given: &Given,
     around: &Surroundings,
 ) -> Result<Arc<dyn FileSystem>, String> {
+    around.spool.prepare().map_err(|error| error.to_string())?;
     let secrets = ExchangeSecrets {
         password: given.of("password"),
         key: given.of("key"),
         refresh_token: given.of("refresh_token"),
     };
-    around.spool.prepare().map_err(|error| error.to_string())?;
-    let _ = (storage, options, secrets);
-    Err("not wired".to_owned())
+    let (name, own, near) = (storage.to_owned(), options.clone(), around.clone());
+    let open = move |address: &str| -> Result<Arc<dyn FileSystem>, OptionsError> {
+        let store = Exchange::open(&own, address, &secrets, &near.cloud, &near)?;
+        let name = format!("exchange {name} {}", address.to_lowercase());
+        let mailbox = Mailbox::over(Arc::new(store), &name, &own.mail, &near)?;
+        Ok(Arc::new(mailbox))
+    };
+    arrange(options.mailbox.all(), open)
 }
 
 /// Mailboxes on a mail server.
@@ -88,11 +97,29 @@ pub(crate) fn imap(
     given: &Given,
     around: &Surroundings,
 ) -> Result<Arc<dyn FileSystem>, String> {
+    around.spool.prepare().map_err(|error| error.to_string())?;
     let secrets = ImapSecrets {
         password: given.of("password"),
         refresh_token: given.of("refresh_token"),
     };
-    around.spool.prepare().map_err(|error| error.to_string())?;
-    let _ = (storage, options, secrets);
-    Err("not wired".to_owned())
+    let (name, own, near) = (storage.to_owned(), options.clone(), around.clone());
+    let open = move |address: &str| -> Result<Arc<dyn FileSystem>, OptionsError> {
+        let store = Imap::open(&own, address, &secrets, &near)?;
+        let name = format!("imap {name} {}", address.to_lowercase());
+        let mailbox = Mailbox::over(Arc::new(store), &name, &own.mail, &near)?;
+        Ok(Arc::new(mailbox))
+    };
+    arrange(&options.addresses(), open)
+}
+
+/// One mailbox is the storage itself; of several each is a directory, and so is each that a template asks for.
+fn arrange<F>(addresses: &[String], open: F) -> Result<Arc<dyn FileSystem>, String>
+where
+    F: Fn(&str) -> Result<Arc<dyn FileSystem>, OptionsError> + Send + Sync + 'static,
+{
+    let told = |error: OptionsError| format!("{}: {}", error.option, error.text);
+    match addresses {
+        [one] if !one.contains('{') => open(one).map_err(told),
+        _ => Err("mailbox: several mailboxes in one storage are not built yet".to_owned()),
+    }
 }
