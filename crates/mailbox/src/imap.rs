@@ -14,6 +14,7 @@ mod error;
 mod folders;
 mod index;
 mod ledger;
+mod open;
 mod options;
 mod pool;
 mod reading;
