@@ -51,7 +51,8 @@ impl Dovecot {
     /// Whether it is installed; notes a skip where it is not.
     #[must_use]
     pub fn installed() -> bool {
-        let there = skip::have("dovecot") && skip::have("openssl") && (!skip::root() || skip::have("setpriv"));
+        let there =
+            skip::have("dovecot") && skip::have("openssl") && (!skip::root() || skip::have("setpriv"));
         if !there {
             skip::skip("Dovecot is not installed (package dovecot-imapd)");
         }
@@ -64,7 +65,10 @@ impl Dovecot {
     /// If it does not start.
     #[must_use]
     pub fn start(tokens: &Tokens) -> Self {
-        let dir = tempfile::Builder::new().prefix("dovecot").tempdir().expect("a directory");
+        let dir = tempfile::Builder::new()
+            .prefix("dovecot")
+            .tempdir()
+            .expect("a directory");
         let grants = Arc::new(Mutex::new(HashMap::new()));
         let mut new = Self {
             port: ports::free(),
@@ -110,7 +114,12 @@ impl Dovecot {
         fs::write(root.join("oauth2.conf"), oauth2).expect("written");
         fs::write(root.join("dovecot.conf"), self.configuration()).expect("written");
         if skip::root() {
-            run(Command::new("chown").arg("-R").arg("nobody:nogroup").arg(root), b"", PATIENCE).ok();
+            run(
+                Command::new("chown").arg("-R").arg("nobody:nogroup").arg(root),
+                b"",
+                PATIENCE,
+            )
+            .ok();
         }
     }
 
@@ -119,10 +128,20 @@ impl Dovecot {
         let (user, group) = if skip::root() {
             ("nobody".to_owned(), "nogroup".to_owned())
         } else {
-            let id = |flag: &str| run(Command::new("id").arg(flag), b"", PATIENCE).ok().text().trim().to_owned();
+            let id = |flag: &str| {
+                run(Command::new("id").arg(flag), b"", PATIENCE)
+                    .ok()
+                    .text()
+                    .trim()
+                    .to_owned()
+            };
             (id("-un"), id("-gn"))
         };
-        let number = |name: &str, flag: &str| run(Command::new("id").args([flag, name]), b"", PATIENCE).ok().text();
+        let number = |name: &str, flag: &str| {
+            run(Command::new("id").args([flag, name]), b"", PATIENCE)
+                .ok()
+                .text()
+        };
         let (uid, gid) = (number(&user, "-u"), number(&user, "-g"));
         let (uid, gid) = (uid.trim(), gid.trim());
         format!(
@@ -156,7 +175,11 @@ impl Dovecot {
             Command::new("dovecot")
         };
         let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin:/sbin")).arg("-F").arg("-c").arg(conf);
+        command
+            .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+            .arg("-F")
+            .arg("-c")
+            .arg(conf);
         self.running = Some(Running::start(&mut command, b""));
         let port = self.port;
         let log = self.dir.path().join("log");
@@ -211,7 +234,10 @@ impl Dovecot {
         } else {
             Command::new("doveadm")
         };
-        command.arg("-c").arg(self.dir.path().join("dovecot.conf")).args(arguments);
+        command
+            .arg("-c")
+            .arg(self.dir.path().join("dovecot.conf"))
+            .args(arguments);
         run(&mut command, input, PATIENCE * 3).ok().text()
     }
 
@@ -293,13 +319,23 @@ impl Client {
         input.push_str("z LOGOUT\r\n");
         let mut command = Command::new("openssl");
         command
-            .args(["s_client", "-quiet", "-ign_eof", "-verify_return_error", "-CAfile"])
+            .args([
+                "s_client",
+                "-quiet",
+                "-ign_eof",
+                "-verify_return_error",
+                "-CAfile",
+            ])
             .arg(&self.ca)
             .arg("-connect")
             .arg(format!("localhost:{}", self.port));
         let said = run(&mut command, input.as_bytes(), PATIENCE).text();
         for index in 0..self.script.len() {
-            assert!(said.contains(&format!("c{index} OK")), "{:?}\n{said}", self.script);
+            assert!(
+                said.contains(&format!("c{index} OK")),
+                "{:?}\n{said}",
+                self.script
+            );
         }
         said
     }
@@ -314,9 +350,15 @@ fn certificate(root: &Path) {
     };
     fs::write(root.join("san"), "subjectAltName = DNS:localhost, IP:127.0.0.1\n").expect("written");
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=throw-away"));
-    openssl(&format!("req {key} -keyout key.pem -out cert.csr -subj /CN=localhost"));
-    openssl("x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem");
+    openssl(&format!(
+        "req -x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=throw-away"
+    ));
+    openssl(&format!(
+        "req {key} -keyout key.pem -out cert.csr -subj /CN=localhost"
+    ));
+    openssl(
+        "x509 -req -in cert.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out cert.pem",
+    );
 }
 
 /// An introspection endpoint (RFC 7662) on a port of its own.

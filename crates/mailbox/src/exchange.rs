@@ -5,6 +5,7 @@
 //! delta queries keep up, so that a second look costs one call; what is deleted is decided by an answer that
 //! was asked for then and there; all sessions share the mailbox's budget of requests, below this room.
 
+mod app;
 mod changes;
 mod content;
 mod delta;
@@ -25,7 +26,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use portreeve_microsoft::{App, BatchItem, Cloud, GraphLimits, GraphMailbox, Net, NetOptions};
+use portreeve_microsoft::{BatchItem, Cloud, GraphLimits, GraphMailbox};
 use portreeve_vfs::{FsErrorKind, FsResult};
 use tokio::sync::Mutex;
 
@@ -96,27 +97,7 @@ impl Exchange {
                 format!("{address:?} is no address of a mailbox"),
             ));
         }
-        let way = NetOptions {
-            proxy: options.proxy.clone(),
-            ca_file: options.ca_file.clone(),
-        };
-        let net = Net::open(&way).map_err(|error| {
-            let option = if options.proxy.is_some() {
-                "proxy"
-            } else {
-                "ca_file"
-            };
-            wrong(option, error.to_string())
-        })?;
-        let mut app = App::new(
-            options.cloud,
-            options.directory_id.clone(),
-            options.application_id.clone(),
-            options.credential(secrets)?,
-            net,
-        );
-        app.authority = options.authority_base();
-        app.grace = options.token_grace.0;
+        let app = options.app(secrets)?;
         let limits = GraphLimits {
             in_flight: options.max_in_flight,
             app_in_flight: options.app_in_flight,

@@ -7,6 +7,7 @@
 //! - [`NameBook`]: names stay with their attachments, also over restarts.
 //! - [`name`], [`Template`], [`Filter`]: how names are composed, cleaned and filtered; pure.
 //! - [`inspect`]: what hangs on the bytes of a message; pure, total, linear.
+//! - [`doctor`]: what stands in the way of a remote mailbox.
 //! - [`sample`]: a mailbox to look at.
 //!
 //! Invariants: a name leads to one part for as long as that lives; sizes are exact; a message is
@@ -14,6 +15,7 @@
 
 mod bind;
 mod book;
+pub mod doctor;
 mod exchange;
 #[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;

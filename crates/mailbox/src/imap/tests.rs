@@ -11,10 +11,7 @@ use portreeve_model::{
     Secret, VPath,
     options::{DurationText, SecretText},
 };
-use portreeve_tests::{
-    Dovecot, Tokens,
-    dovecot::PASSWORD,
-};
+use portreeve_tests::{Dovecot, Tokens, dovecot::PASSWORD};
 use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx, Removal, SpoolArea};
 use tempfile::TempDir;
 
@@ -106,18 +103,25 @@ impl World {
     }
 
     async fn size(&self, file: &str) -> Option<u64> {
-        self.mailbox.stat(&cx(), &path(file), Links::Keep).await.unwrap().size
+        self.mailbox
+            .stat(&cx(), &path(file), Links::Keep)
+            .await
+            .unwrap()
+            .size
     }
 
     /// How many messages are in a folder, as an administrator sees it.
     fn count(&self, folder: &str) -> usize {
-        let said = self.dovecot.doveadm(&["search", "-u", "alice", "mailbox", folder], b"");
+        let said = self
+            .dovecot
+            .doveadm(&["search", "-u", "alice", "mailbox", folder], b"");
         said.lines().count()
     }
 
     /// The raw messages of a folder.
     fn raw(&self, folder: &str) -> String {
-        self.dovecot.doveadm(&["fetch", "-u", "alice", "text", "mailbox", folder], b"")
+        self.dovecot
+            .doveadm(&["fetch", "-u", "alice", "text", "mailbox", folder], b"")
     }
 }
 

@@ -119,7 +119,7 @@ fn open_one(
             Ok((Arc::new(Checked::over(mailboxes)), None))
         }
         StorageKind::Imap(options) => {
-            let mailboxes = remote::imap(&storage.name, options, secrets, &lasting.around)?;
+            let mailboxes = remote::imap(options, secrets, &lasting.around)?;
             Ok((Arc::new(Checked::over(mailboxes)), None))
         }
     }

@@ -6,8 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portreeve_mailbox::{
-    Exchange, ExchangeOptions, ExchangeSecrets, Imap, ImapOptions, ImapSecrets, Mailbox, OptionsError,
-    Surroundings,
+    Exchange, ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Mailbox, OptionsError, Surroundings,
 };
 use portreeve_model::Secret;
 use portreeve_vfs::FileSystem;
@@ -92,7 +91,6 @@ pub(crate) fn exchange(
 /// # Errors
 /// A sentence that names the option.
 pub(crate) fn imap(
-    storage: &str,
     options: &ImapOptions,
     given: &Given,
     around: &Surroundings,
@@ -102,11 +100,9 @@ pub(crate) fn imap(
         password: given.of("password"),
         refresh_token: given.of("refresh_token"),
     };
-    let (name, own, near) = (storage.to_owned(), options.clone(), around.clone());
+    let (own, near) = (options.clone(), around.clone());
     let open = move |address: &str| -> Result<Arc<dyn FileSystem>, OptionsError> {
-        let store = Imap::open(&own, address, &secrets, &near)?;
-        let name = format!("imap {name} {}", address.to_lowercase());
-        let mailbox = Mailbox::over(Arc::new(store), &name, &own.mail, &near)?;
+        let mailbox = Mailbox::imap(&own, address, &secrets, &near)?;
         Ok(Arc::new(mailbox))
     };
     arrange(&options.addresses(), open)
