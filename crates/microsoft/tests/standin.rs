@@ -1,5 +1,6 @@
 //! The client against the stand-in for Entra and Graph: every way to sign in, and whole lists, downloads, uploads and
 //! batches while a fifth of all calls goes wrong, over HTTP/2.
+#![allow(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 use std::{io, sync::Arc, time::Duration};
 
