@@ -45,7 +45,8 @@ pub(super) fn options(standin: &Standin) -> ExchangeOptions {
 
 pub(super) fn around(shelf: &Arc<dyn Shelf>, dir: &TempDir) -> Surroundings {
     let area = SpoolArea::new(dir.path().to_owned(), 1 << 30, 200 << 20);
-    Surroundings::new(Arc::clone(shelf), Arc::new(area))
+    let cloud = Cloud::new(Arc::new(MemoryVault::default()));
+    Surroundings::new(Arc::clone(shelf), Arc::new(area), cloud)
 }
 
 /// Retries that do not make tests wait.
@@ -149,12 +150,16 @@ impl World {
     pub(super) async fn listing(&self, folder: &FolderId) -> BTreeMap<String, Vec<String>> {
         let all = self.messages(folder).await.unwrap();
         let names = |m: &Message| m.attachments.iter().map(|a| a.name.clone()).collect();
-        all.iter().map(|m| (m.summary.subject.clone(), names(m))).collect()
+        all.iter()
+            .map(|m| (m.summary.subject.clone(), names(m)))
+            .collect()
     }
 
     pub(super) async fn message(&self, folder: &FolderId, subject: &str) -> Arc<Message> {
         let all = self.messages(folder).await.unwrap();
-        all.into_iter().find(|message| message.summary.subject == subject).unwrap()
+        all.into_iter()
+            .find(|message| message.summary.subject == subject)
+            .unwrap()
     }
 }
 

@@ -53,7 +53,11 @@ async fn a_mirror_is_complete_though_a_fifth_of_the_calls_fails() {
     assert_eq!(got.len(), want.len(), "something came twice or not at all");
     assert!(got.into_iter().collect::<BTreeMap<_, _>>() == want);
     assert!(faults.injected() > 50, "{}", faults.injected());
-    assert!(world.standin.most_in_flight(ADDRESS) <= 4, "{}", world.standin.most_in_flight(ADDRESS));
+    assert!(
+        world.standin.most_in_flight(ADDRESS) <= 4,
+        "{}",
+        world.standin.most_in_flight(ADDRESS)
+    );
     assert_eq!(world.standin.over_limit(), 0);
 }
 
@@ -74,7 +78,9 @@ async fn answers_that_are_broken_are_never_the_end_of_a_list() {
     for fault in [Fault::TruncatedJson, Fault::EmbeddedError] {
         let world = World::new();
         for n in 0..60 {
-            world.mailbox.deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
+            world
+                .mailbox
+                .deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
         }
         let inbox = world.inbox().await;
         world.standin.faults().page_size(Some(10));
@@ -96,7 +102,12 @@ async fn while_exchange_asks_to_slow_down_the_index_serves() {
         patience: Duration::from_millis(10),
         ..limits()
     };
-    world.store = open(&world.options, world.standin.secret(), limits, &around(&world.shelf, &world.dir));
+    world.store = open(
+        &world.options,
+        world.standin.secret(),
+        limits,
+        &around(&world.shelf, &world.dir),
+    );
     world.folder("Inbox").await;
     world.listing(&inbox).await;
     world.expire().await;
@@ -106,7 +117,11 @@ async fn while_exchange_asks_to_slow_down_the_index_serves() {
     assert_eq!(world.listing(&inbox).await.len(), 1);
     assert_eq!(world.folder("Inbox").await.id, inbox);
     // What needs an answer of its own is told when to come back.
-    let refused = world.store.message(&inbox, &world.message(&inbox, "M").await.id).await.unwrap_err();
+    let refused = world
+        .store
+        .message(&inbox, &world.message(&inbox, "M").await.id)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), FsErrorKind::Throttled);
     assert!(matches!(refused.retry(), portreeve_vfs::Retry::After(wait) if wait > Duration::from_secs(300)));
 }
@@ -115,7 +130,9 @@ async fn while_exchange_asks_to_slow_down_the_index_serves() {
 async fn tokens_that_expire_on_the_way_are_renewed() {
     let world = World::new();
     for n in 0..30 {
-        world.mailbox.deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
+        world
+            .mailbox
+            .deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
     }
     world.standin.faults().page_size(Some(5));
     let inbox = world.inbox().await;
@@ -146,8 +163,14 @@ async fn access_that_is_withdrawn_is_told_plainly() {
     world.expire().await;
     let refused = world.messages(&inbox).await.unwrap_err();
     assert_eq!(refused.kind(), FsErrorKind::Denied);
-    assert!(refused.message().contains("option mailbox") && refused.message().contains("doctor"), "{refused}");
-    assert!(!refused.message().to_lowercase().contains("invoices@"), "{refused}");
+    assert!(
+        refused.message().contains("option mailbox") && refused.message().contains("doctor"),
+        "{refused}"
+    );
+    assert!(
+        !refused.message().to_lowercase().contains("invoices@"),
+        "{refused}"
+    );
     // And given back.
     world.standin.access_policy(world.standin.app_id(), None);
     assert_eq!(world.listing(&inbox).await.len(), 1);
@@ -167,7 +190,10 @@ async fn without_the_inner_select_of_an_expansion_attachments_are_asked_one_by_o
     let world = World::new();
     world.standin.faults().no_inner_select(true);
     for n in 0..50 {
-        world.mailbox.deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1").file("b.txt", "2"));
+        world.mailbox.deliver(
+            "Inbox",
+            Mail::new(&format!("M{n}")).file("a.txt", "1").file("b.txt", "2"),
+        );
     }
     let inbox = world.inbox().await;
     let got = world.listing(&inbox).await;
@@ -177,7 +203,9 @@ async fn without_the_inner_select_of_an_expansion_attachments_are_asked_one_by_o
     let asked = world.store.message(&inbox, &message.id).await.unwrap();
     assert!(asked.complete && asked.attachments.len() == 2);
     world.settle().await;
-    world.mailbox.deliver("Inbox", Mail::new("late").file("c.txt", "1"));
+    world
+        .mailbox
+        .deliver("Inbox", Mail::new("late").file("c.txt", "1"));
     world.expire().await;
     assert_eq!(world.listing(&inbox).await["late"], ["c.txt"]);
 }
@@ -189,8 +217,15 @@ async fn where_folder_deltas_are_refused_the_levels_are_asked() {
     world.standin.faults().page_size(Some(2));
     world.standin.faults().fail_next(1, "mailFolders/delta", 400);
     assert_eq!(world.folder("Inbox/A/B").await.name, "B");
-    let names: HashSet<String> =
-        world.store.folders(None, None).await.unwrap().items.into_iter().map(|folder| folder.name).collect();
+    let names: HashSet<String> = world
+        .store
+        .folders(None, None)
+        .await
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|folder| folder.name)
+        .collect();
     assert!(names.len() >= 7, "{names:?}");
 }
 
@@ -198,12 +233,19 @@ async fn where_folder_deltas_are_refused_the_levels_are_asked() {
 async fn sessions_share_one_question() {
     let world = World::new();
     for n in 0..20 {
-        world.mailbox.deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
+        world
+            .mailbox
+            .deliver("Inbox", Mail::new(&format!("M{n}")).file("a.txt", "1"));
     }
     let inbox = world.inbox().await;
     world.standin.clear_log();
     let all = futures::future::join_all((0..50).map(|_| world.messages(&inbox))).await;
     assert!(all.into_iter().all(|got| got.unwrap().len() == 20));
-    let listings = world.standin.log().iter().filter(|call| call.target.contains("hasAttachments")).count();
+    let listings = world
+        .standin
+        .log()
+        .iter()
+        .filter(|call| call.target.contains("hasAttachments"))
+        .count();
     assert_eq!(listings, 1);
 }

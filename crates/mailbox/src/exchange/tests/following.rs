@@ -7,9 +7,16 @@ use super::*;
 #[tokio::test]
 async fn changes_of_messages_are_seen_with_the_next_look() {
     let world = World::new();
-    let kept = world.mailbox.deliver("Inbox", Message::new("kept").file("a.txt", "1").file("b.txt", "2"));
-    let moved = world.mailbox.deliver("Inbox", Message::new("moved").file("a.txt", "1"));
-    let gone = world.mailbox.deliver("Inbox", Message::new("gone").file("a.txt", "1"));
+    let kept = world.mailbox.deliver(
+        "Inbox",
+        Message::new("kept").file("a.txt", "1").file("b.txt", "2"),
+    );
+    let moved = world
+        .mailbox
+        .deliver("Inbox", Message::new("moved").file("a.txt", "1"));
+    let gone = world
+        .mailbox
+        .deliver("Inbox", Message::new("gone").file("a.txt", "1"));
     world.mailbox.deliver("Inbox", Message::new("bare"));
     let inbox = world.inbox().await;
     assert_eq!(world.listing(&inbox).await.len(), 3);
@@ -20,7 +27,9 @@ async fn changes_of_messages_are_seen_with_the_next_look() {
     world.mailbox.delete_attachment(&kept, &found.attachments[0]);
     world.mailbox.move_message(&moved, "Archive");
     world.mailbox.delete_message(&gone);
-    world.mailbox.deliver("Inbox", Message::new("new").file("n.txt", "3"));
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("new").file("n.txt", "3"));
     world.expire().await;
     assert_ne!(world.store.change_token(&inbox).await.unwrap(), token);
     let want = BTreeMap::from([
@@ -36,7 +45,9 @@ async fn changes_of_messages_are_seen_with_the_next_look() {
 async fn what_changes_while_the_first_round_is_read_is_not_lost() {
     let world = World::new();
     for n in 0..30 {
-        world.mailbox.deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "1"));
+        world
+            .mailbox
+            .deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "1"));
     }
     world.standin.faults().page_size(Some(10));
     let inbox = world.inbox().await;
@@ -47,7 +58,9 @@ async fn what_changes_while_the_first_round_is_read_is_not_lost() {
         hold
     });
     let hold = waiting.await.unwrap();
-    world.mailbox.deliver("Inbox", Message::new("late").file("a.txt", "1"));
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("late").file("a.txt", "1"));
     hold.release();
     world.settle().await;
     world.expire().await;
@@ -76,17 +89,26 @@ async fn folders_made_renamed_and_deleted_are_seen_with_the_next_look() {
 async fn a_restart_costs_one_delta_call_for_each_folder() {
     let mut world = World::new();
     for n in 0..300 {
-        world.mailbox.deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "1"));
+        world
+            .mailbox
+            .deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "1"));
     }
     let inbox = world.inbox().await;
     let before = world.listing(&inbox).await;
     world.settle().await;
-    world.mailbox.deliver("Inbox", Message::new("meanwhile").file("a.txt", "1"));
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("meanwhile").file("a.txt", "1"));
     world.restart();
     world.standin.clear_log();
     let after = world.listing(&inbox).await;
     assert_eq!(after.len(), before.len() + 1);
-    let asked: Vec<_> = world.standin.log().into_iter().filter(|call| call.target.starts_with("/v1.0")).collect();
+    let asked: Vec<_> = world
+        .standin
+        .log()
+        .into_iter()
+        .filter(|call| call.target.starts_with("/v1.0"))
+        .collect();
     // The delta, and what it told to be new.
     assert_eq!(asked.iter().filter(|call| !call.batched).count(), 2, "{asked:?}");
 }
@@ -94,12 +116,16 @@ async fn a_restart_costs_one_delta_call_for_each_folder() {
 #[tokio::test]
 async fn an_expired_delta_begins_anew() {
     let world = World::new();
-    let first = world.mailbox.deliver("Inbox", Message::new("first").file("a.txt", "1"));
+    let first = world
+        .mailbox
+        .deliver("Inbox", Message::new("first").file("a.txt", "1"));
     let inbox = world.inbox().await;
     world.listing(&inbox).await;
     world.settle().await;
     world.mailbox.delete_message(&first);
-    world.mailbox.deliver("Inbox", Message::new("second").file("a.txt", "1"));
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("second").file("a.txt", "1"));
     world.standin.expire_deltas();
     world.expire().await;
     world.store.look(Some(&inbox)).await.unwrap();
@@ -107,7 +133,9 @@ async fn an_expired_delta_begins_anew() {
     assert_eq!(got.into_keys().collect::<Vec<_>>(), ["second"]);
     // And from then on it is followed again.
     world.settle().await;
-    world.mailbox.deliver("Inbox", Message::new("third").file("a.txt", "1"));
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("third").file("a.txt", "1"));
     world.expire().await;
     assert!(world.listing(&inbox).await.contains_key("third"));
 }
@@ -116,12 +144,17 @@ async fn an_expired_delta_begins_anew() {
 async fn a_folder_that_is_gone_is_not_found() {
     let world = World::new();
     world.mailbox.folder("Doomed");
-    world.mailbox.deliver("Doomed", Message::new("M").file("a.txt", "1"));
+    world
+        .mailbox
+        .deliver("Doomed", Message::new("M").file("a.txt", "1"));
     let doomed = world.folder("Doomed").await.id;
     world.listing(&doomed).await;
     world.settle().await;
     world.mailbox.delete_folder("Doomed");
     world.expire().await;
     assert_eq!(kind(world.messages(&doomed).await), Some(FsErrorKind::NotFound));
-    assert_eq!(kind(world.store.folders(Some(&doomed), None).await), Some(FsErrorKind::NotFound));
+    assert_eq!(
+        kind(world.store.folders(Some(&doomed), None).await),
+        Some(FsErrorKind::NotFound)
+    );
 }

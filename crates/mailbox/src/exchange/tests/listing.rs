@@ -19,14 +19,24 @@ async fn folders_of_any_depth_are_there_and_hidden_or_search_folders_are_not() {
     let top = world.store.folders(None, None).await.unwrap().items;
     let names: BTreeSet<&str> = top.iter().map(|folder| &*folder.name).collect();
     let want = [
-        "Archive", "Deleted Items", "Drafts", "Inbox", "Junk Email", "Outbox", "Sent Items", "a/b: \"c\"",
+        "Archive",
+        "Deleted Items",
+        "Drafts",
+        "Inbox",
+        "Junk Email",
+        "Outbox",
+        "Sent Items",
+        "a/b: \"c\"",
     ];
     assert_eq!(names, BTreeSet::from(want));
     let kind = |name: &str| top.iter().find(|folder| folder.name == name).unwrap().kind;
     assert_eq!(kind("Inbox"), FolderKind::Inbox);
     assert_eq!(kind("Sent Items"), FolderKind::WellKnown);
     assert_eq!(kind("a/b: \"c\""), FolderKind::Ordinary);
-    assert_eq!(world.folder("Inbox/Customers/ACME/2024").await.kind, FolderKind::Ordinary);
+    assert_eq!(
+        world.folder("Inbox/Customers/ACME/2024").await.kind,
+        FolderKind::Ordinary
+    );
 }
 
 #[tokio::test]
@@ -38,15 +48,22 @@ async fn every_message_is_there_once_whatever_the_pages() {
     faults.replays(true);
     for n in 0..100 {
         let message = Message::new(&format!("M{n}")).file("same.txt", n.to_string().into_bytes());
-        world.mailbox.deliver("Inbox", if n % 4 == 0 { Message::new("bare") } else { message });
+        world
+            .mailbox
+            .deliver("Inbox", if n % 4 == 0 { Message::new("bare") } else { message });
     }
     let inbox = world.inbox().await;
     let first = world.listing(&inbox).await;
     assert_eq!(first.len(), 75);
     world.settle().await;
     assert_eq!(world.listing(&inbox).await, first);
-    let ids: BTreeSet<_> =
-        world.messages(&inbox).await.unwrap().iter().map(|message| message.id.clone()).collect();
+    let ids: BTreeSet<_> = world
+        .messages(&inbox)
+        .await
+        .unwrap()
+        .iter()
+        .map(|message| message.id.clone())
+        .collect();
     assert_eq!(ids.len(), 75);
 }
 
@@ -61,7 +78,12 @@ async fn a_first_listing_costs_its_pages_and_the_next_look_one_call() {
     let before = world.store.graph().calls();
     world.standin.clear_log();
     assert_eq!(world.listing(&inbox).await.len(), 1000);
-    let listed = world.standin.log().iter().filter(|call| !call.target.contains("/delta")).count();
+    let listed = world
+        .standin
+        .log()
+        .iter()
+        .filter(|call| !call.target.contains("/delta"))
+        .count();
     assert_eq!(listed, 5, "200 messages a page");
     world.settle().await;
     assert!(world.store.graph().calls() > before);
@@ -84,14 +106,20 @@ async fn kinds_names_and_sizes() {
         .file("a.pdf", "pdf")
         .with(Attachment::inline("logo.png", "png"))
         .with(Attachment::item("Re: offer", mime))
-        .with(Attachment::reference("plan.docx", "https://example.com/plan.docx"))
+        .with(Attachment::reference(
+            "plan.docx",
+            "https://example.com/plan.docx",
+        ))
         .file("", "nameless")
         .file("a.pdf", "twin");
     world.mailbox.deliver("Inbox", message);
     let inbox = world.inbox().await;
     let message = world.message(&inbox, "All kinds").await;
-    let got: Vec<(AttachmentKind, &str)> =
-        message.attachments.iter().map(|part| (part.kind, &*part.name)).collect();
+    let got: Vec<(AttachmentKind, &str)> = message
+        .attachments
+        .iter()
+        .map(|part| (part.kind, &*part.name))
+        .collect();
     assert_eq!(
         got,
         [
@@ -106,7 +134,14 @@ async fn kinds_names_and_sizes() {
     // Graph reports 203 bytes for these 3: a product that believed it would cut or pad every file.
     assert!(message.attachments.iter().all(|part| part.size.is_none()));
     let first = message.attachments.first().unwrap();
-    assert_eq!(world.store.part_size(&inbox, &message.id, &first.id).await.unwrap(), 3);
+    assert_eq!(
+        world
+            .store
+            .part_size(&inbox, &message.id, &first.id)
+            .await
+            .unwrap(),
+        3
+    );
     assert!(message.complete);
 }
 
@@ -114,7 +149,10 @@ async fn kinds_names_and_sizes() {
 async fn messages_with_inline_parts_alone_are_listed_where_those_are_shown() {
     for inline in [false, true] {
         let world = World::with(|options| options.mail.inline = inline);
-        world.mailbox.deliver("Inbox", Message::new("Logo").with(Attachment::inline("logo.png", "png")));
+        world.mailbox.deliver(
+            "Inbox",
+            Message::new("Logo").with(Attachment::inline("logo.png", "png")),
+        );
         let inbox = world.inbox().await;
         assert_eq!(world.listing(&inbox).await.contains_key("Logo"), inline);
         world.settle().await;
@@ -125,7 +163,9 @@ async fn messages_with_inline_parts_alone_are_listed_where_those_are_shown() {
 #[tokio::test]
 async fn every_call_asks_for_immutable_ids() {
     let world = World::new();
-    let id = world.mailbox.deliver("Inbox", Message::new("M").file("a.txt", "x"));
+    let id = world
+        .mailbox
+        .deliver("Inbox", Message::new("M").file("a.txt", "x"));
     let inbox = world.inbox().await;
     let message = world.message(&inbox, "M").await;
     world.settle().await;
@@ -133,9 +173,16 @@ async fn every_call_asks_for_immutable_ids() {
     let archive = world.folder("Archive").await.id;
     // The same id in another folder: regular ids change when a message moves.
     assert_eq!(world.message(&archive, "M").await.id, message.id);
-    let odd: Vec<_> = world.standin.log().into_iter().filter(|call| {
-        call.target.starts_with("/v1.0") && !call.target.contains("$batch") && !call.prefer.contains("ImmutableId")
-    }).collect();
+    let odd: Vec<_> = world
+        .standin
+        .log()
+        .into_iter()
+        .filter(|call| {
+            call.target.starts_with("/v1.0")
+                && !call.target.contains("$batch")
+                && !call.prefer.contains("ImmutableId")
+        })
+        .collect();
     assert!(odd.is_empty(), "{odd:?}");
 }
 
@@ -143,7 +190,9 @@ async fn every_call_asks_for_immutable_ids() {
 async fn a_folder_with_more_than_is_held_is_refused() {
     let world = World::with(|options| options.mail.max_entries = 5);
     for n in 0..3 {
-        world.mailbox.deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "x"));
+        world
+            .mailbox
+            .deliver("Inbox", Message::new(&format!("M{n}")).file("a.txt", "x"));
     }
     let inbox = world.inbox().await;
     let refused = world.messages(&inbox).await.unwrap_err();

@@ -23,7 +23,10 @@ async fn a_large_part_is_exact_to_its_last_byte() {
     let attachment = Attachment::generated("big.bin", size, 7);
     let sha = attachment.content().unwrap().sha256();
     let (inbox, message, part) = only(&world, Mail::new("Big").with(attachment)).await;
-    assert_eq!(world.store.part_size(&inbox, &message, &part).await.unwrap(), size);
+    assert_eq!(
+        world.store.part_size(&inbox, &message, &part).await.unwrap(),
+        size
+    );
     let content = world.store.open_part(&inbox, &message, &part).await.unwrap();
     let mut hash = sha2::Sha256::default();
     let mut at = 0;
@@ -36,7 +39,10 @@ async fn a_large_part_is_exact_to_its_last_byte() {
         sha2::Digest::update(&mut hash, &piece);
     }
     assert_eq!(at, size);
-    let hex: String = sha2::Digest::finalize(hash).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = sha2::Digest::finalize(hash)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(hex, sha);
 }
 
@@ -90,14 +96,19 @@ async fn content_without_a_length_is_read_to_its_end_first() {
 async fn attached_messages_are_read_as_they_are_and_links_cannot_be() {
     let world = World::new();
     let mime = "Subject: Inner\r\n\r\nHello\r\n";
-    let mail = Mail::new("Both").with(Attachment::item("Inner", mime)).with(Attachment::reference("l", "https://x/l"));
+    let mail = Mail::new("Both")
+        .with(Attachment::item("Inner", mime))
+        .with(Attachment::reference("l", "https://x/l"));
     let (inbox, id, part) = only(&world, mail).await;
     let content = world.store.open_part(&inbox, &id, &part).await.unwrap();
     let got = read(&*content).await.unwrap();
     assert!(String::from_utf8_lossy(&got).contains("Subject: Inner"));
     let message = world.message(&inbox, "Both").await;
     let link = &message.attachments[1].id;
-    assert_eq!(kind(world.store.open_part(&inbox, &id, link).await), Some(FsErrorKind::Unsupported));
+    assert_eq!(
+        kind(world.store.open_part(&inbox, &id, link).await),
+        Some(FsErrorKind::Unsupported)
+    );
 }
 
 #[tokio::test]
@@ -107,13 +118,23 @@ async fn whole_messages_and_their_text() {
     let (inbox, message, part) = only(&world, mail).await;
     let whole = world.store.open_message(&inbox, &message).await.unwrap();
     let before = String::from_utf8(read(&*whole).await.unwrap()).unwrap();
-    assert!(before.contains("Subject: Whole") && before.contains("a.txt"), "{before}");
+    assert!(
+        before.contains("Subject: Whole") && before.contains("a.txt"),
+        "{before}"
+    );
     let text = world.store.open_text(&inbox, &message).await.unwrap();
-    assert_eq!(String::from_utf8(read(&*text).await.unwrap()).unwrap().trim(), "Dear reader");
+    assert_eq!(
+        String::from_utf8(read(&*text).await.unwrap()).unwrap().trim(),
+        "Dear reader"
+    );
     // With an attachment less it is another message, whoever still reads the former.
     world.store.delete_part(&inbox, &message, &part).await.unwrap();
     let after = world.store.open_message(&inbox, &message).await.unwrap();
-    assert!(!String::from_utf8(read(&*after).await.unwrap()).unwrap().contains("a.txt"));
+    assert!(
+        !String::from_utf8(read(&*after).await.unwrap())
+            .unwrap()
+            .contains("a.txt")
+    );
 }
 
 #[tokio::test]
@@ -127,7 +148,10 @@ async fn a_message_that_is_moved_in_mid_download_is_read_to_its_end() {
     world.mailbox.move_message(&message.0, "Archive");
     assert!(read(&*content).await.unwrap() == *want);
     // Under its old folder it is not found any more.
-    assert_eq!(kind(world.store.message(&inbox, &message).await), Some(FsErrorKind::NotFound));
+    assert_eq!(
+        kind(world.store.message(&inbox, &message).await),
+        Some(FsErrorKind::NotFound)
+    );
 }
 
 #[tokio::test]
