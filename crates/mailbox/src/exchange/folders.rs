@@ -55,6 +55,11 @@ impl Folders {
         };
         self.loaded && self.asked.is_some_and(|asked| asked.elapsed() < fresh_for)
     }
+
+    #[cfg(test)]
+    pub(super) fn expire(&mut self) {
+        self.asked = None;
+    }
 }
 
 impl Inner {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, path::PathBuf, time::Duration};
 
-use portreeve_microsoft::{CloudName, Credential};
+use portreeve_microsoft::{App, CloudName, Credential, Net, NetOptions};
 use portreeve_model::{
     Secret,
     options::{DurationText, SecretText},
@@ -255,7 +255,7 @@ impl ExchangeOptions {
     ///
     /// # Errors
     /// [`OptionsError`] that names the option.
-    pub(super) fn credential(&self, secrets: &ExchangeSecrets) -> Result<Credential, OptionsError> {
+    fn credential(&self, secrets: &ExchangeSecrets) -> Result<Credential, OptionsError> {
         let missing = |option: &'static str| OptionsError {
             option,
             text: "the secret could not be had; see where the option says that it is kept".into(),
@@ -288,6 +288,27 @@ impl ExchangeOptions {
         }
         let password = secrets.password.clone().ok_or_else(|| missing("password"))?;
         Ok(Credential::Secret(password))
+    }
+
+    /// The app registration and the way to Microsoft's hosts. Reads the files that the options name; asks
+    /// nobody.
+    ///
+    /// # Errors
+    /// [`OptionsError`] that names the option.
+    pub fn app(&self, secrets: &ExchangeSecrets) -> Result<App, OptionsError> {
+        let way = NetOptions {
+            proxy: self.proxy.clone(),
+            ca_file: self.ca_file.clone(),
+        };
+        let net = Net::open(&way).map_err(|error| OptionsError {
+            option: if self.proxy.is_some() { "proxy" } else { "ca_file" },
+            text: error.to_string(),
+        })?;
+        let (tenant, client) = (self.directory_id.clone(), self.application_id.clone());
+        let mut app = App::new(self.cloud, tenant, client, self.credential(secrets)?, net);
+        app.authority = self.authority_base();
+        app.grace = self.token_grace.0;
+        Ok(app)
     }
 
     /// Where Graph is, with its version, without a slash at the end.

@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn space(&self, folder: &FolderId) -> String {
-        format!("index\0{}\0{}", self.address, folder.0)
+        format!("index\0{}\0{}\0{}", self.address, self.kind, folder.0)
     }
 
     /// A folder is gone, and what was known of its messages with it.
@@ -387,5 +387,28 @@ impl Inner {
         if let Some(index) = &mut state.index {
             change(index);
         }
+    }
+}
+
+#[cfg(test)]
+impl Inner {
+    /// Makes everything be asked again.
+    pub(super) async fn expire(&self) {
+        self.folders.lock().await.expire();
+        let slots: Vec<Arc<Slot>> = self.slots.held.lock().values().cloned().collect();
+        for slot in slots {
+            slot.state.lock().await.asked = None;
+        }
+    }
+
+    /// Whether a first round of deltas is being read.
+    pub(super) async fn is_catching_up(&self) -> bool {
+        let slots: Vec<Arc<Slot>> = self.slots.held.lock().values().cloned().collect();
+        for slot in slots {
+            if slot.state.lock().await.catching_up {
+                return true;
+            }
+        }
+        false
     }
 }
