@@ -17,7 +17,11 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{ports, process::Running, process::run, process::until, skip};
+use crate::{
+    ports,
+    process::{Running, run, until},
+    skip::{self, skip},
+};
 
 /// The password of every user.
 pub const PASSWORD: &str = "hunter2 \"quoted\\";
@@ -54,7 +58,7 @@ impl Dovecot {
         let there =
             skip::have("dovecot") && skip::have("openssl") && (!skip::root() || skip::have("setpriv"));
         if !there {
-            skip::skip("Dovecot is not installed (package dovecot-imapd)");
+            skip("Dovecot is not installed (package dovecot-imapd)");
         }
         there
     }
@@ -153,7 +157,7 @@ impl Dovecot {
              mail_max_userip_connections = 200\nmail_plugins =\n\
              passdb {{\n driver = passwd-file\n args = scheme=PLAIN {root}/users\n mechanisms = plain login\n}}\n\
              passdb {{\n driver = oauth2\n args = {root}/oauth2.conf\n mechanisms = xoauth2 oauthbearer\n}}\n\
-             userdb {{\n driver = static\n args = uid={uid} gid={gid} home={root}/home/%u\n}}\n\
+             userdb {{\n driver = static\n args = uid={uid} gid={gid} home={root}/home/%u allow_all_users=yes\n}}\n\
              service anvil {{\n chroot =\n unix_listener anvil-auth-penalty {{\n mode = 0\n }}\n}}\n\
              service stats {{\n chroot =\n}}\n\
              service imap-login {{\n chroot =\n service_count = 0\n process_min_avail = 1\n \

@@ -303,7 +303,7 @@ mod tests {
                 "\u{20ac}.pdf",
             ),
             (r#"("filename" "a \"b\" \\ c.txt")"#, r#"a "b" \ c.txt"#),
-            ("(\"filename\" {9}\r\n\u{e9}\r\nX:.txt)", "\u{e9}X:.txt"),
+            ("(\"filename\" {10}\r\n\u{e9}\r\nX:.txt)", "\u{e9}X:.txt"),
             (r#"("filename" NIL "filename")"#, "attachment.zip"),
         ] {
             let text =
@@ -342,7 +342,7 @@ mod tests {
             ("1", &["2"], "1"),
             // First the second of four, then what was the third.
             ("2", &["2", "2"], "4"),
-            ("2", &["1", "2"], "3"),
+            ("2", &["1", "2"], "4"),
             ("1.2", &["1.1"], "1.3"),
             ("2.1", &["1"], "3.1"),
             ("2.1", &["1.1"], "2.1"),

@@ -7,12 +7,13 @@ mod surviving;
 
 use std::sync::Arc;
 
+use portreeve_microsoft::{Cloud, MemoryVault};
 use portreeve_model::{
-    Secret, VPath,
+    Secret, SessionId, VPath,
     options::{DurationText, SecretText},
 };
 use portreeve_tests::{Dovecot, Tokens, dovecot::PASSWORD};
-use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx, Removal, SpoolArea};
+use portreeve_vfs::{FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx, Owner, Removal, SpoolArea};
 use tempfile::TempDir;
 
 use super::{Imap, ImapOptions, ImapSecrets};
@@ -49,9 +50,8 @@ impl World {
         options.mail.template = "{attachment.name}".into();
         change(&mut options);
         let spool = tempfile::tempdir().unwrap();
-        let area = Arc::new(SpoolArea::new(spool.path().to_owned(), 1 << 30, 1 << 30));
         let shelf = Arc::new(MemoryShelf::default());
-        let around = Surroundings::new(Arc::clone(&shelf) as Arc<dyn Shelf>, area);
+        let around = surroundings(&shelf, &spool);
         let (store, mailbox) = open(&options, &around);
         Self {
             dovecot,
@@ -66,8 +66,7 @@ impl World {
 
     /// The same mailbox by another process: nothing is held, what is on the shelf is there.
     fn restart(&mut self) {
-        let area = Arc::new(SpoolArea::new(self.spool.path().to_owned(), 1 << 30, 1 << 30));
-        self.around = Surroundings::new(Arc::clone(&self.shelf) as Arc<dyn Shelf>, area);
+        self.around = surroundings(&self.shelf, &self.spool);
         (self.store, self.mailbox) = open(&self.options, &self.around);
     }
 
@@ -80,7 +79,7 @@ impl World {
                 names.sort();
                 return names;
             }
-            names.extend(page.iter().map(|entry| entry.name.to_string()));
+            names.extend(page.iter().map(|entry| entry.name.as_ref().unwrap().to_string()));
         }
     }
 
@@ -125,6 +124,12 @@ impl World {
     }
 }
 
+fn surroundings(shelf: &Arc<MemoryShelf>, spool: &TempDir) -> Surroundings {
+    let area = Arc::new(SpoolArea::new(spool.path().to_owned(), 1 << 30, 1 << 30));
+    let cloud = Cloud::new(Arc::new(MemoryVault::default()));
+    Surroundings::new(Arc::clone(shelf) as Arc<dyn Shelf>, area, cloud)
+}
+
 fn open(options: &ImapOptions, around: &Surroundings) -> (Arc<Imap>, Arc<Mailbox>) {
     let secrets = ImapSecrets {
         password: Some(Secret::new(PASSWORD.into())),
@@ -138,7 +143,7 @@ fn open(options: &ImapOptions, around: &Surroundings) -> (Arc<Imap>, Arc<Mailbox
 }
 
 fn cx() -> OpCx {
-    OpCx::system()
+    OpCx::new(SessionId::fresh(), Owner("alice".into()), Default::default())
 }
 
 fn path(text: &str) -> VPath {

@@ -24,7 +24,7 @@ pub(crate) enum Value {
 
 impl Value {
     /// All values of `input` from `at` on.
-    pub(super) fn parse(input: &Bytes, at: usize) -> Result<Vec<Self>, Malformed> {
+    pub(crate) fn parse(input: &Bytes, at: usize) -> Result<Vec<Self>, Malformed> {
         let mut reader = Reader { input, at };
         // Open lists, the outermost first; those beyond the bound are only counted.
         let mut open: Vec<Vec<Self>> = vec![Vec::new()];
