@@ -260,7 +260,11 @@ fn preview(raw: &[u8], leaves: &[Leaf]) -> String {
 /// there is no plain one. Empty where it has none.
 pub(crate) fn text(raw: &[u8]) -> String {
     let leaves = split(raw).leaves;
-    let texts = || leaves.iter().filter(|leaf| kind(leaf).is_none());
+    let texts = || {
+        leaves
+            .iter()
+            .filter(|leaf| kind(&leaf.headers, leaf.within).is_none())
+    };
     if let Some(leaf) = texts().find(|leaf| leaf.headers.is("text", "plain") || leaf.headers.main.is_empty())
     {
         return decoded_text(raw, leaf, MAX_TEXT);

@@ -24,6 +24,7 @@ pub(crate) use backends::Backends;
 pub(crate) use chain::Methods;
 pub(crate) use doors::Doors;
 use keeping::{SealedVault, StoreShelf};
+pub(crate) use remote::Given;
 pub(crate) use world::build;
 
 use crate::{options::Config, secrets::Keeper};

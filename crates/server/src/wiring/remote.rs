@@ -6,10 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portreeve_mailbox::{
-    Exchange, ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Mailbox, OptionsError, Surroundings,
+    ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Mailbox, Mailboxes, MakeMailbox,
+    OptionsError, Surroundings,
 };
 use portreeve_model::Secret;
-use portreeve_vfs::FileSystem;
+use portreeve_vfs::{FileSystem, FsError, FsErrorKind};
 use sha2::{Digest, Sha256};
 
 use crate::{options::StorageKind, secrets::Keeper};
@@ -42,9 +43,25 @@ impl Given {
         Ok(given)
     }
 
-    /// The secret of an option.
-    pub(crate) fn of(&self, option: &str) -> Option<Secret> {
+    fn of(&self, option: &str) -> Option<Secret> {
         self.secrets.get(option).cloned()
+    }
+
+    /// As a storage in Exchange Online takes them.
+    pub(crate) fn exchange(&self) -> ExchangeSecrets {
+        ExchangeSecrets {
+            password: self.of("password"),
+            key: self.of("key"),
+            refresh_token: self.of("refresh_token"),
+        }
+    }
+
+    /// As a storage on a mail server takes them.
+    pub(crate) fn imap(&self) -> ImapSecrets {
+        ImapSecrets {
+            password: self.of("password"),
+            refresh_token: self.of("refresh_token"),
+        }
     }
 
     /// Changes when one of them does.
@@ -65,25 +82,13 @@ impl Given {
 /// # Errors
 /// A sentence that names the option.
 pub(crate) fn exchange(
-    storage: &str,
     options: &ExchangeOptions,
     given: &Given,
     around: &Surroundings,
 ) -> Result<Arc<dyn FileSystem>, String> {
-    around.spool.prepare().map_err(|error| error.to_string())?;
-    let secrets = ExchangeSecrets {
-        password: given.of("password"),
-        key: given.of("key"),
-        refresh_token: given.of("refresh_token"),
-    };
-    let (name, own, near) = (storage.to_owned(), options.clone(), around.clone());
-    let open = move |address: &str| -> Result<Arc<dyn FileSystem>, OptionsError> {
-        let store = Exchange::open(&own, address, &secrets, &near.cloud, &near)?;
-        let name = format!("exchange {name} {}", address.to_lowercase());
-        let mailbox = Mailbox::over(Arc::new(store), &name, &own.mail, &near)?;
-        Ok(Arc::new(mailbox))
-    };
-    arrange(options.mailbox.all(), open)
+    let (own, secrets, near) = (options.clone(), given.exchange(), around.clone());
+    let open = move |address: &str| Mailbox::exchange(&own, address, &secrets, &near);
+    arrange(options.mailbox.all(), around, open)
 }
 
 /// Mailboxes on a mail server.
@@ -95,27 +100,28 @@ pub(crate) fn imap(
     given: &Given,
     around: &Surroundings,
 ) -> Result<Arc<dyn FileSystem>, String> {
-    around.spool.prepare().map_err(|error| error.to_string())?;
-    let secrets = ImapSecrets {
-        password: given.of("password"),
-        refresh_token: given.of("refresh_token"),
-    };
-    let (own, near) = (options.clone(), around.clone());
-    let open = move |address: &str| -> Result<Arc<dyn FileSystem>, OptionsError> {
-        let mailbox = Mailbox::imap(&own, address, &secrets, &near)?;
-        Ok(Arc::new(mailbox))
-    };
-    arrange(&options.addresses(), open)
+    let (own, secrets, near) = (options.clone(), given.imap(), around.clone());
+    let open = move |address: &str| Mailbox::imap(&own, address, &secrets, &near);
+    arrange(&options.addresses(), around, open)
 }
 
-/// One mailbox is the storage itself; of several each is a directory, and so is each that a template asks for.
-fn arrange<F>(addresses: &[String], open: F) -> Result<Arc<dyn FileSystem>, String>
+/// One mailbox is the storage itself; of several each is a directory, and so is each that a template gives.
+fn arrange<F>(addresses: &[String], around: &Surroundings, open: F) -> Result<Arc<dyn FileSystem>, String>
 where
-    F: Fn(&str) -> Result<Arc<dyn FileSystem>, OptionsError> + Send + Sync + 'static,
+    F: Fn(&str) -> Result<Mailbox, OptionsError> + Send + Sync + 'static,
 {
     let told = |error: OptionsError| format!("{}: {}", error.option, error.text);
-    match addresses {
-        [one] if !one.contains('{') => open(one).map_err(told),
-        _ => Err("mailbox: several mailboxes in one storage are not built yet".to_owned()),
-    }
+    around.spool.prepare().map_err(|error| error.to_string())?;
+    let make: MakeMailbox = match addresses {
+        [one] if !one.contains('{') => return Ok(Arc::new(open(one).map_err(told)?)),
+        _ => Box::new(move |address| match open(address) {
+            Ok(mailbox) => Ok(Arc::new(mailbox) as Arc<dyn FileSystem>),
+            Err(error) => Err(FsError::new(FsErrorKind::Backend).context(told(error))),
+        }),
+    };
+    let several = match addresses {
+        [_] => Mailboxes::any(make),
+        listed => Mailboxes::listed(listed, make),
+    };
+    Ok(Arc::new(several.map_err(told)?))
 }
