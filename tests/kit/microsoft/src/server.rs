@@ -396,6 +396,8 @@ fn download(content: Content, cut: Option<u64>, flight: Option<InFlight>, note: 
         let (content, note) = (content.clone(), note.clone());
         async move {
             if cut.is_some_and(|cut| at >= cut) {
+                // A reset takes what is still queued with it; what was sent should arrive first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 return Some((Err(broken()), (u64::MAX, None)));
             }
             let most = cut.map_or(PIECE, |cut| usize::try_from(cut - at).unwrap_or(PIECE).min(PIECE));

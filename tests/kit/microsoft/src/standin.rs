@@ -204,7 +204,7 @@ impl Standin {
     /// What Entra grants the application, for every mailbox; it is in its tokens from then on.
     pub fn roles(&self, app: &str, roles: &[&str]) {
         self.app(app, |app| {
-            app.roles = roles.iter().map(|r| (*r).to_owned()).collect()
+            app.roles = roles.iter().map(|r| (*r).to_owned()).collect();
         });
     }
 
@@ -224,7 +224,7 @@ impl Standin {
     /// Takes back every grant by RBAC for a mailbox.
     pub fn rbac_revoke(&self, app: &str, mailbox: &str) {
         self.app(app, |app| {
-            app.rbac.retain(|(m, _)| !m.eq_ignore_ascii_case(mailbox))
+            app.rbac.retain(|(m, _)| !m.eq_ignore_ascii_case(mailbox));
         });
     }
 

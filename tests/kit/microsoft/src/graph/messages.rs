@@ -70,7 +70,7 @@ fn property(mailbox: &Mailbox, stored: &Stored, name: &str, text_body: bool) -> 
 
 /// HTML unless text is preferred, as Graph does.
 fn body(message: &Message, text: bool) -> Value {
-    if message.html == !text {
+    if message.html != text {
         let kind = if message.html { "html" } else { "text" };
         return json!({"contentType": kind, "content": message.body});
     }

@@ -195,6 +195,9 @@ pub(crate) fn answer(
 /// Whether the bearer may do this to this mailbox.
 fn may(world: &mut World, at: usize, method: &Method, rest: &[&str], token: &Token) -> Result<(), Answer> {
     let address = world.mailboxes[at].address.to_lowercase();
+    if world.mailboxes[at].forbidden {
+        return Err(denied());
+    }
     let sends = matches!(rest.last(), Some(&"send" | &"sendMail"));
     let needed: &[&str] = if sends {
         &["Mail.Send"]
