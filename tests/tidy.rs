@@ -221,7 +221,8 @@ fn arrows_point_downward() {
     let table = table();
     let mut offences = Vec::new();
     for (name, dependencies) in arrows() {
-        if name == "tests" {
+        // The tests and their kit know everybody and nobody knows them.
+        if name.starts_with("tests") {
             continue;
         }
         let Some(may) = table.get(&name) else {

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) upload_lifetime: Duration,
     pub(crate) token_error: Option<(u16, String, u32, String)>,
     pub(crate) no_content_length: bool,
+    pub(crate) expand_most: Option<usize>,
+    pub(crate) app_concurrency: usize,
 }
 
 impl Default for Settings {
@@ -93,6 +95,8 @@ impl Default for Settings {
             upload_lifetime: Duration::from_secs(24 * 3600),
             token_error: None,
             no_content_length: false,
+            expand_most: None,
+            app_concurrency: usize::MAX,
         }
     }
 }
@@ -291,6 +295,16 @@ impl Faults {
     /// How many requests for one mailbox may be in flight (default 4).
     pub fn concurrency(&self, most: usize) {
         self.set(|s| s.concurrency = most);
+    }
+
+    /// How many requests of one application may be in flight over all mailboxes (default: as many as it likes).
+    pub fn app_concurrency(&self, most: usize) {
+        self.set(|s| s.app_concurrency = most);
+    }
+
+    /// An expanded collection holds no more than this and says where the rest is.
+    pub fn expand_most(&self, most: Option<usize>) {
+        self.set(|s| s.expand_most = most);
     }
 
     /// How long an upload session lives from its last part on.

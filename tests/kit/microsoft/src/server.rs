@@ -70,6 +70,16 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
     }
 }
 
+/// A request in flight: for its mailbox and for its application.
+type Flight = (InFlight, InFlight);
+
+fn enter(hub: &Hub, app: &str, mailbox: &str) -> (Flight, bool) {
+    let settings = hub.faults.settings();
+    let (one, over) = hub.throttle.enter(app, mailbox, settings.concurrency);
+    let (all, over_all) = hub.throttle.enter(app, "*", settings.app_concurrency);
+    ((one, all), over || over_all)
+}
+
 fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "broken off on purpose")
 }
@@ -108,10 +118,7 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
     };
     let asker = asker(hub, &asked, side);
     // Counted from the head on, as long as the body is on its way too.
-    let limit = hub.faults.settings().concurrency;
-    let flight = asker
-        .as_ref()
-        .map(|(app, mailbox)| hub.throttle.enter(app, mailbox, limit));
+    let flight = asker.as_ref().map(|(app, mailbox)| enter(hub, app, mailbox));
     asked.body = read(body).await?;
     let note = note(
         hub,
@@ -120,13 +127,12 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
         asker.map(|(_, m)| m),
         parts.version == Version::HTTP_2,
     );
+    hub.throttle.came(&line(&asked));
     let latency = hub.faults.settings().latency;
     if side != Host::Entra && !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    hub.faults
-        .pass(&format!("{} {}", asked.method, asked.target))
-        .await;
+    hub.faults.pass(&line(&asked)).await;
     let (flight, over) = flight.map_or((None, false), |(flight, over)| (Some(flight), over));
     let answer = if over {
         Some(throttled(hub))
@@ -137,6 +143,7 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
         return Err(broken());
     };
     note.status(answer.status);
+    remember_wait(hub, &asked, &answer);
     Ok(respond(hub, answer, flight, note))
 }
 
@@ -179,6 +186,19 @@ fn note(hub: &Hub, asked: &Asked, host: Host, mailbox: Option<String>, http2: bo
         batched: asked.batched,
         http2,
     })
+}
+
+/// A request in one line, as switches look for it.
+fn line(asked: &Asked) -> String {
+    format!("{} {}", asked.method, asked.target)
+}
+
+/// Who is told to wait should wait.
+fn remember_wait(hub: &Hub, asked: &Asked, answer: &Answer) {
+    let told = answer.headers.iter().find(|(name, _)| *name == "retry-after");
+    if let Some(seconds) = told.and_then(|(_, value)| value.parse().ok()) {
+        hub.throttle.wait(&line(asked), seconds);
+    }
 }
 
 fn throttled(hub: &Hub) -> Answer {
@@ -237,7 +257,7 @@ fn failure(hub: &Hub, status: u16) -> Answer {
 
 /// Judges and does what is asked, faults included; nothing if the connection must break.
 fn done(hub: &Hub, asked: &Asked, side: Host) -> Option<Answer> {
-    let line = format!("{} {}", asked.method, asked.target);
+    let line = line(asked);
     match hub.faults.must_fail(&line) {
         Some(0) => return None,
         Some(status) => return Some(failure(hub, status)),
@@ -330,11 +350,9 @@ fn batched(hub: &Hub, asked: &Asked) -> Answer {
     let mut answers = BTreeMap::new();
     for one in all {
         let asker = asker(hub, &one.asked, Host::Graph);
-        let limit = hub.faults.settings().concurrency;
-        let flight = asker
-            .as_ref()
-            .map(|(app, mailbox)| hub.throttle.enter(app, mailbox, limit));
+        let flight = asker.as_ref().map(|(app, mailbox)| enter(hub, app, mailbox));
         let note = note(hub, &one.asked, Host::Graph, asker.map(|(_, m)| m), false);
+        hub.throttle.came(&line(&one.asked));
         let answer = if flight.as_ref().is_some_and(|(_, over)| *over) {
             throttled(hub)
         } else if batch::blocked(&one, &answers) {
@@ -347,13 +365,14 @@ fn batched(hub: &Hub, asked: &Asked) -> Answer {
             done(hub, &one.asked, Host::Graph).unwrap_or_else(|| failure(hub, 503))
         };
         note.status(answer.status);
+        remember_wait(hub, &one.asked, &answer);
         answers.insert(one.id, answer);
     }
     batch::show(&answers)
 }
 
 /// Puts an answer on the wire.
-fn respond(hub: &Hub, answer: Answer, flight: Option<InFlight>, note: Note) -> Response<Out> {
+fn respond(hub: &Hub, answer: Answer, flight: Option<Flight>, note: Note) -> Response<Out> {
     let mut response = Response::builder()
         .status(answer.code())
         .header("request-id", crate::mailbox::guid(1))
@@ -391,7 +410,7 @@ fn respond(hub: &Hub, answer: Answer, flight: Option<InFlight>, note: Note) -> R
 }
 
 /// The bytes of a download, piece by piece; broken off after `cut` bytes.
-fn download(content: Content, cut: Option<u64>, flight: Option<InFlight>, note: Note) -> Out {
+fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: Note) -> Out {
     let pieces = futures::stream::unfold((0u64, flight), move |(at, flight)| {
         let (content, note) = (content.clone(), note.clone());
         async move {

@@ -366,16 +366,28 @@ impl Standin {
         self.hub.throttle.reset();
     }
 
-    /// The most requests for a mailbox (of one application) that were in flight at once, refused ones too.
+    /// The most requests for a mailbox (of one application) that were in flight at once, refused ones too; `*` is all mailboxes.
     #[must_use]
     pub fn most_in_flight(&self, mailbox: &str) -> usize {
         self.hub.throttle.most(mailbox)
+    }
+
+    /// How many requests for a mailbox are in flight now.
+    #[must_use]
+    pub fn in_flight(&self, mailbox: &str) -> usize {
+        self.hub.throttle.now(mailbox)
     }
 
     /// How many requests were over the limit of their mailbox.
     #[must_use]
     pub fn over_limit(&self) -> u64 {
         self.hub.throttle.over()
+    }
+
+    /// How many requests came again before the time that `Retry-After` had told them.
+    #[must_use]
+    pub fn early_retries(&self) -> u64 {
+        self.hub.throttle.early()
     }
 
     /// How many access tokens were given out.

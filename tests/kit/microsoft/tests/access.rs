@@ -118,4 +118,10 @@ async fn mailboxes_that_do_not_exist_or_do_not_answer() {
     assert_eq!(client.get("mailFolders").await.code(), "ErrorAccessDenied");
     let me = format!("{}/me/mailFolders", standin.graph());
     assert_eq!(client.get(&me).await.status, 400, "an application is nobody");
+    let profile = format!("{}/users/box@example.test", standin.graph());
+    assert_eq!(
+        client.get(&profile).await.code(),
+        "Authorization_RequestDenied",
+        "mail is not the directory"
+    );
 }

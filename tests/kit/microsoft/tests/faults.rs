@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use portreeve_tests_microsoft::{Attachment, Fault, Message, Standin};
+use reqwest::Version;
 use serde_json::Value;
 
-use crate::client::{Client, Got};
+use crate::client::{Client, Got, http1};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -101,6 +102,12 @@ async fn a_refused_call_did_nothing_and_a_lost_reply_did_all() {
 
 #[tokio::test]
 async fn a_download_breaks_off_where_it_should() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        breaks_off(version).await;
+    }
+}
+
+async fn breaks_off(version: Version) {
     let standin = Standin::start();
     let mailbox = standin.mailbox("box@example.test");
     let id = mailbox.deliver(
@@ -108,11 +115,14 @@ async fn a_download_breaks_off_where_it_should() {
         Message::new("M").with(Attachment::generated("a", 1_000_000, 1)),
     );
     let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
-    let client = Client::new(&standin).await;
+    let mut client = Client::new(&standin).await;
+    if version == Version::HTTP_11 {
+        client.http = http1(&standin);
+    }
     standin.faults().cut_downloads(300_000, 1);
     let path = format!("messages/{id}/attachments/{attachment}/$value");
     let mut response = client.request(reqwest::Method::GET, &path).send().await.unwrap();
-    assert_eq!(response.status().as_u16(), 200);
+    assert_eq!((response.status().as_u16(), response.version()), (200, version));
     let mut got = 0;
     let broke = loop {
         match response.chunk().await {
@@ -213,4 +223,73 @@ async fn other_switches() {
     let last = standin.log().pop().unwrap();
     assert_eq!((last.status, last.bearer), (503, Some(true)));
     assert!(last.prefer.contains("ImmutableId") && last.target.ends_with("/mailFolders"));
+}
+
+#[tokio::test]
+async fn who_comes_back_too_early_is_counted() {
+    let standin = Standin::start();
+    let _ = standin.mailbox("box@example.test");
+    let client = Client::new(&standin).await;
+    standin.faults().retry_after(Some("3600"));
+    standin.faults().fail_next(1, "mailFolders/inbox", 429);
+    assert_eq!(client.get("mailFolders/inbox").await.status, 429);
+    assert_eq!(client.get("mailFolders/drafts").await.status, 200);
+    assert_eq!(
+        standin.early_retries(),
+        0,
+        "another request is not the same again"
+    );
+    assert_eq!(client.get("mailFolders/inbox").await.status, 200);
+    assert_eq!(standin.early_retries(), 1);
+    standin.clear_log();
+    standin.faults().retry_after(Some("0"));
+    standin.faults().fail_next(1, "mailFolders/inbox", 503);
+    client.get("mailFolders/inbox").await;
+    client.get("mailFolders/inbox").await;
+    assert_eq!(standin.early_retries(), 0);
+}
+
+#[tokio::test]
+async fn an_application_can_have_a_limit_over_all_mailboxes() {
+    let standin = Standin::start();
+    let _ = (
+        standin.mailbox("box@example.test"),
+        standin.mailbox("other@example.test"),
+    );
+    let client = Client::new(&standin).await;
+    standin.faults().app_concurrency(1);
+    let hold = standin.faults().hold("mailFolders/inbox");
+    let first = tokio::spawn(client.request(reqwest::Method::GET, "mailFolders/inbox").send());
+    let hold = tokio::task::spawn_blocking(move || {
+        assert!(hold.wait(1, DEADLINE));
+        hold
+    })
+    .await
+    .unwrap();
+    let other = format!("{}/users/other@example.test/mailFolders", standin.graph());
+    assert_eq!(client.get(&other).await.status, 429);
+    hold.release();
+    assert_eq!(first.await.unwrap().unwrap().status().as_u16(), 200);
+    assert_eq!(client.get(&other).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_is_in_flight_no_more() {
+    let standin = Standin::start();
+    let mailbox = standin.mailbox("box@example.test");
+    let big = Message::new("M").with(Attachment::generated("a", 50_000_000, 1));
+    let id = mailbox.deliver("Inbox", big);
+    let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
+    let client = Client::new(&standin).await;
+    let path = format!("messages/{id}/attachments/{attachment}/$value");
+    for _ in 0..6 {
+        let response = client.request(reqwest::Method::GET, &path).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        drop(response);
+        let end = std::time::Instant::now() + DEADLINE;
+        while standin.in_flight("box@example.test") > 0 {
+            assert!(std::time::Instant::now() < end, "still in flight");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }

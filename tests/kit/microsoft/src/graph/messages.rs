@@ -131,12 +131,25 @@ fn show_expanded(
 ) -> Value {
     let mut shown = show(desk, stored, select);
     if let Some(expand) = expand {
-        let all: Vec<Value> = stored
-            .hung
-            .iter()
-            .map(|h| attachments::show(desk, h, expand.select.as_deref(), true))
-            .collect();
+        let most = desk
+            .settings
+            .expand_most
+            .unwrap_or(usize::MAX)
+            .min(stored.hung.len());
+        let show = |h| attachments::show(desk, h, expand.select.as_deref(), true);
+        let all: Vec<Value> = stored.hung.iter().take(most).map(show).collect();
         shown["attachments"] = json!(all);
+        if most < stored.hung.len() {
+            let user = desk.mailbox().address.clone();
+            let select = expand
+                .select
+                .as_ref()
+                .map(|s| format!("?$select={}", s.join(",")))
+                .unwrap_or_default();
+            let id = stored.ids.shown(desk.immutable);
+            let first = format!("/v1.0/users/{user}/messages/{id}/attachments{select}");
+            shown["attachments@odata.nextLink"] = json!(pages::link_to(desk, first, most, false));
+        }
     }
     shown
 }

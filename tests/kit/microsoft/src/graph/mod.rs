@@ -158,6 +158,14 @@ pub(crate) fn answer(
         );
     };
     if rest.is_empty() {
+        let own = matches!(token.who, Who::User(_)) && parts[1] == "me";
+        if !own && !token.roles.iter().any(|r| r.starts_with("User.Read")) {
+            return Answer::error(
+                403,
+                "Authorization_RequestDenied",
+                "Insufficient privileges to complete the operation.",
+            );
+        }
         let mailbox = &world.mailboxes[at];
         return Answer::json(
             200,
