@@ -55,6 +55,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
         };
         let _ = socket.set_nodelay(true);
         let (hub, acceptor) = (Arc::clone(&hub), acceptor.clone());
+        let mut line = hub.faults.line();
+        if line.borrow_and_update().1 {
+            continue;
+        }
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(Duration::from_secs(20), acceptor.accept(socket));
             let Ok(Ok(stream)) = handshake.await else {
@@ -65,7 +69,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
                 async move { take(&hub, request, upload).await }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                _ = line.changed() => {}
+            }
         });
     }
 }

@@ -293,3 +293,37 @@ async fn a_client_that_hangs_up_is_in_flight_no_more() {
         }
     }
 }
+
+#[tokio::test]
+async fn connections_break_and_nobody_may_be_there() {
+    let standin = Standin::start();
+    let mailbox = standin.mailbox("box@example.test");
+    let id = mailbox.deliver(
+        "Inbox",
+        Message::new("M").with(Attachment::generated("a", 50_000_000, 1)),
+    );
+    let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
+    let client = Client::new(&standin).await;
+    let path = format!("messages/{id}/attachments/{attachment}/$value");
+    let mut response = client.request(reqwest::Method::GET, &path).send().await.unwrap();
+    standin.faults().break_connections();
+    let broke = loop {
+        match response.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broke, "a transfer does not survive its connection");
+    assert_eq!(client.get("mailFolders").await.status, 200);
+    standin.faults().offline(true);
+    assert!(
+        client
+            .request(reqwest::Method::GET, "mailFolders")
+            .send()
+            .await
+            .is_err()
+    );
+    standin.faults().offline(false);
+    assert_eq!(client.get("mailFolders").await.status, 200);
+}
