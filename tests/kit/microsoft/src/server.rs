@@ -418,6 +418,7 @@ fn respond(hub: &Hub, answer: Answer, flight: Option<Flight>, note: Note) -> Res
 
 /// The bytes of a download, piece by piece; broken off after `cut` bytes.
 fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: Note) -> Out {
+    let flight = flight.filter(|_| !content.is_empty());
     let pieces = futures::stream::unfold((0u64, flight), move |(at, flight)| {
         let (content, note) = (content.clone(), note.clone());
         async move {
