@@ -30,8 +30,8 @@ use portreeve_vfs::{FsErrorKind, FsResult};
 use tokio::sync::Mutex;
 
 use crate::{
-    ChangeToken, Content, Draft, Folder, FolderId, MailStore, Message, MessageId, OptionsError, Page,
-    PageCursor, PartId, StoreAbilities, Surroundings, Template,
+    ChangeToken, Content, Draft, Folder, FolderId, MailStore, Mailbox, Message, MessageId, OptionsError,
+    Page, PageCursor, PartId, StoreAbilities, Surroundings, Template,
 };
 use delta::{First, Round};
 use folders::Folders;
@@ -63,6 +63,8 @@ struct Inner {
     every_message: bool,
     /// What the records of an index mean.
     form: String,
+    /// Which messages they tell of, and what: storages that ask otherwise have their own.
+    kind: &'static str,
     fresh_for: Duration,
     spool_keep: Duration,
     max_entries: usize,
@@ -130,7 +132,13 @@ impl Exchange {
             graph,
             address: address.to_lowercase(),
             around: around.clone(),
-            form: format!("{FORM} {every_message} {fields}"),
+            form: format!("{FORM} {fields}"),
+            kind: match (every_message, preview.is_empty()) {
+                (false, true) => "with attachments",
+                (false, false) => "with attachments, previewed",
+                (true, true) => "all",
+                (true, false) => "all, previewed",
+            },
             fields,
             every_message,
             fresh_for: options.fresh_for.0,
@@ -162,6 +170,23 @@ impl Exchange {
     #[must_use]
     pub fn graph(&self) -> &GraphMailbox {
         &self.inner.graph
+    }
+}
+
+impl Mailbox {
+    /// A mailbox in Exchange Online. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`OptionsError`] that names the option and says what is wrong.
+    pub fn exchange(
+        options: &ExchangeOptions,
+        address: &str,
+        secrets: &ExchangeSecrets,
+        around: &Surroundings,
+    ) -> Result<Self, OptionsError> {
+        let store = Exchange::open(options, address, secrets, &around.cloud, around)?;
+        let name = format!("exchange {}", address.to_lowercase());
+        Self::over(Arc::new(store), &name, &options.mail, around)
     }
 }
 

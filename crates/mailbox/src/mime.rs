@@ -23,5 +23,5 @@ pub(crate) use decode::{Decoder, Encoding, decode};
 pub(crate) use described::{Described, describe};
 pub(crate) use headers::summary;
 pub use inspect::{Inspected, Located, inspect};
-pub(crate) use inspect::{Wanted, inspect_for};
+pub(crate) use inspect::{Wanted, inspect_for, text};
 pub(crate) use split::{MAX_DEPTH, MAX_PARTS, Within, within};

@@ -118,7 +118,7 @@ impl Inner {
     }
 
     fn space(&self, folder: &FolderId) -> String {
-        format!("index\0{}\0{}", self.address, folder.0)
+        format!("index\0{}\0{}\0{}", self.address, self.kind, folder.0)
     }
 
     /// A folder is gone, and what was known of its messages with it.

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use portreeve_microsoft::{App, CloudName, Credential, Net, NetOptions};
+use portreeve_microsoft::{App, CloudName, Credential, Net, NetOptions, TokenSource};
 
 use super::{
     Imap, ImapOptions, ImapSecrets, Treatment,
@@ -19,6 +19,62 @@ use crate::{Mailbox, OptionsError, Surroundings};
 
 /// A token that holds for less than this is renewed.
 const GRACE: Duration = Duration::from_secs(30);
+
+impl ImapOptions {
+    /// The way to the server and to the token endpoint. Reads the authorities; asks nobody.
+    pub(crate) fn net(&self) -> Result<Arc<Net>, OptionsError> {
+        let net = Net::open(&NetOptions {
+            proxy: self.proxy.clone(),
+            ca_file: self.ca_file.clone(),
+        });
+        net.map_err(|error| OptionsError {
+            option: if self.proxy.is_some() { "proxy" } else { "ca_file" },
+            text: error.to_string(),
+        })
+    }
+
+    /// Where tokens for a mailbox come from; nowhere without an app.
+    pub(crate) fn tokens(
+        &self,
+        address: &str,
+        secrets: &ImapSecrets,
+        around: &Surroundings,
+    ) -> Result<Option<Arc<TokenSource>>, OptionsError> {
+        let Some(client) = self.application() else {
+            return Ok(None);
+        };
+        let directory = self.directory_id.clone().unwrap_or_default();
+        let endpoint = self.endpoint().unwrap_or_default();
+        let credential = if self.refresh_token.is_some() {
+            let user = self.user().0.unwrap_or(address);
+            Credential::Refresh {
+                client_secret: secrets.password.clone(),
+                vault_name: format!("imap-refresh-token {endpoint} {client} {user}"),
+                initial: secrets.refresh_token.clone(),
+            }
+        } else {
+            let password = secrets.password.clone().ok_or_else(|| OptionsError {
+                option: "password",
+                text: "the secret could not be had; see where the option says that it is kept".to_owned(),
+            })?;
+            Credential::Secret(password)
+        };
+        let mut app = App::new(
+            CloudName::Global,
+            directory,
+            client.to_owned(),
+            credential,
+            self.net()?,
+        );
+        app.token_endpoint = self.endpoint();
+        app.grace = GRACE;
+        let tokens = around.cloud.tokens(&app, &self.scopes);
+        tokens.map(Some).map_err(|error| OptionsError {
+            option: "token_endpoint",
+            text: error.to_string(),
+        })
+    }
+}
 
 impl Imap {
     /// The mailbox of this address (see [`ImapOptions::addresses`]). Nothing is asked yet.
@@ -41,52 +97,15 @@ impl Imap {
                 format!("{address:?} is no address of a mailbox"),
             ));
         }
-        let net = Net::open(&NetOptions {
-            proxy: options.proxy.clone(),
-            ca_file: options.ca_file.clone(),
-        });
-        let net = net.map_err(|error| {
-            let option = if options.proxy.is_some() {
-                "proxy"
-            } else {
-                "ca_file"
-            };
-            wrong(option, error.to_string())
-        })?;
+        let net = options.net()?;
         let missing = || {
             let text = "the secret could not be had; see where the option says that it is kept";
             wrong("password", text.to_owned())
         };
         let (user, _) = options.user();
-        let proof = match options.application() {
+        let proof = match options.tokens(address, secrets, around)? {
             None => Proof::Password(secrets.password.clone().ok_or_else(missing)?),
-            Some(client) => {
-                let directory = options.directory_id.clone().unwrap_or_default();
-                let credential = if options.refresh_token.is_some() {
-                    let endpoint = options.endpoint().unwrap_or_default();
-                    Credential::Refresh {
-                        client_secret: secrets.password.clone(),
-                        vault_name: format!(
-                            "imap-refresh-token {endpoint} {client} {}",
-                            user.unwrap_or(address)
-                        ),
-                        initial: secrets.refresh_token.clone(),
-                    }
-                } else {
-                    Credential::Secret(secrets.password.clone().ok_or_else(missing)?)
-                };
-                let mut app = App::new(
-                    CloudName::Global,
-                    directory,
-                    client.to_owned(),
-                    credential,
-                    Arc::clone(&net),
-                );
-                app.token_endpoint = options.endpoint();
-                app.grace = GRACE;
-                let tokens = around.cloud.tokens(&app, &options.scopes);
-                Proof::Token(tokens.map_err(|error| wrong("token_endpoint", error.to_string()))?)
-            }
+            Some(tokens) => Proof::Token(tokens),
         };
         let sign_in = SignIn {
             user: user.unwrap_or(address).to_owned(),

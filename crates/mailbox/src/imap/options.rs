@@ -29,6 +29,7 @@ pub struct ImapOptions {
     pub username: Option<String>,
     /// The user's password; with `application_id` the app's client secret.
     #[serde(default, alias = "client_secret")]
+    #[schemars(extend("x-aliases" = ["client_secret"]))]
     pub password: Option<SecretText>,
     /// The mailbox's address, where it is not the user's own; or a list, each of which becomes a directory;
     /// or an address made from who signs in, e.g. `"{user.mail}"`.
@@ -36,9 +37,11 @@ pub struct ImapOptions {
     pub mailbox: Option<Addresses>,
     /// Application (client) ID of the app registration, for OAuth.
     #[serde(default, alias = "client_id")]
+    #[schemars(extend("x-aliases" = ["client_id"]))]
     pub application_id: Option<String>,
     /// Directory (tenant) ID of the app registration.
     #[serde(default, alias = "tenant")]
+    #[schemars(extend("x-aliases" = ["tenant"]))]
     pub directory_id: Option<String>,
     /// Where tokens come from, in place of Microsoft's endpoint for `directory_id`.
     #[serde(default)]

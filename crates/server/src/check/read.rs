@@ -440,6 +440,18 @@ impl<'a> Reader<'a> {
                         StorageKind::Exchange(Box::new(own))
                     })
                 }
+                Some("imap") => {
+                    type Own = portreeve_mailbox::ImapOptions;
+                    let read = self.two::<portreeve_mailbox::MailOptions, Own>(&STORAGE, node, &what);
+                    read.map(|(mail, mut own)| {
+                        own.mail = mail;
+                        for secret in [&mut own.password, &mut own.refresh_token] {
+                            *secret = secret.take().map(|secret| self.placed(secret));
+                        }
+                        own.ca_file = own.ca_file.take().map(|path| self.absolute(&path));
+                        StorageKind::Imap(Box::new(own))
+                    })
+                }
                 _ => None,
             };
             if let Some(kind) = kind {

@@ -42,5 +42,6 @@ fn own(storage: &Storage) -> Vec<OptionsError> {
         StorageKind::Disk(_) => Vec::new(),
         StorageKind::Maildir(options) => portreeve_mailbox::option_problems(&options.mail),
         StorageKind::Exchange(options) => options.problems(),
+        StorageKind::Imap(options) => options.problems(),
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Verb {
     Serve(From),
     /// Check a configuration and tell everything that is wrong with it.
     Check(From),
+    /// Look for what stands in the way of the mailboxes of a configuration, stage by stage; no server need run.
+    Doctor(Doctor),
     /// Serve sample files and a sample mailbox on this machine, to try it out.
     Demo {
         /// Where everything is kept; made where it is missing.
@@ -280,6 +282,22 @@ pub(crate) enum SessionVerb {
         #[command(flatten)]
         from: From,
     },
+}
+
+/// What the doctor looks at.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// One storage alone.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) storage: Option<String>,
+    /// A mailbox to look at, where the storage's are those of whoever signs in; may be given several times.
+    #[arg(long = "mailbox", value_name = "ADDRESS")]
+    pub(crate) mailboxes: Vec<String>,
+    /// A mailbox that must be refused.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) outside: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: From,
 }
 
 #[derive(Debug, Subcommand)]

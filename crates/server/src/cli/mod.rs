@@ -7,6 +7,7 @@ mod accounts;
 mod arguments;
 mod ask;
 mod audit;
+mod doctor;
 mod manual;
 mod offline;
 mod out;
@@ -160,6 +161,7 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
                 show::access,
             ),
         },
+        Verb::Doctor(what) => doctor::examine(what, out),
         Verb::Secret { verb } => {
             let (config, what) = verb.parts()?;
             let show = match &what {

@@ -97,7 +97,7 @@ const fn needs_a_server(request: &Request) -> bool {
 }
 
 /// Root would leave files that the server's user cannot write.
-fn not_as_a_stranger(data_dir: &Path) -> Result<(), Failure> {
+pub(super) fn not_as_a_stranger(data_dir: &Path) -> Result<(), Failure> {
     let Ok(meta) = std::fs::metadata(data_dir) else {
         return Ok(());
     };

@@ -51,6 +51,9 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "application_id",
         "\"00000000-0000-0000-0000-000000000000\"",
     ),
+    ("storage imap", "host", "\"imap.example.com\""),
+    ("storage imap", "username", "\"invoices@example.com\""),
+    ("storage imap", "password", "{ credential = \"imap\" }"),
     ("storage exchange", "password", "{ credential = \"graph\" }"),
 ];
 

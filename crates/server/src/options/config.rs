@@ -157,6 +157,8 @@ pub enum StorageKind {
     Maildir(portreeve_mailbox::MaildirOptions),
     /// Mailboxes in Exchange Online.
     Exchange(Box<portreeve_mailbox::ExchangeOptions>),
+    /// Mailboxes on a mail server.
+    Imap(Box<portreeve_mailbox::ImapOptions>),
 }
 
 impl StorageKind {
@@ -167,6 +169,7 @@ impl StorageKind {
             Self::Disk(_) => None,
             Self::Maildir(options) => Some(&options.mail),
             Self::Exchange(options) => Some(&options.mail),
+            Self::Imap(options) => Some(&options.mail),
         }
     }
 
@@ -178,6 +181,10 @@ impl StorageKind {
             Self::Exchange(options) => vec![
                 ("password", &options.password),
                 ("key", &options.key),
+                ("refresh_token", &options.refresh_token),
+            ],
+            Self::Imap(options) => vec![
+                ("password", &options.password),
                 ("refresh_token", &options.refresh_token),
             ],
         };
@@ -194,6 +201,7 @@ impl StorageKind {
         let addresses = match self {
             Self::Disk(_) | Self::Maildir(_) => return None,
             Self::Exchange(options) => options.mailbox.all(),
+            Self::Imap(options) => options.mailbox.as_ref()?.all(),
         };
         match addresses {
             [one] if one.contains('{') => Some(one),

@@ -110,7 +110,10 @@ pub(crate) const STORAGE: Family = Family {
             "exchange",
             pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::ExchangeOptions>,
         ),
-        unbuilt("imap"),
+        built(
+            "imap",
+            pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::ImapOptions>,
+        ),
         unbuilt("s3"),
         unbuilt("azure-blob"),
         unbuilt("gcs"),

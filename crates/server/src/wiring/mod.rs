@@ -24,6 +24,7 @@ pub(crate) use backends::Backends;
 pub(crate) use chain::Methods;
 pub(crate) use doors::Doors;
 use keeping::{SealedVault, StoreShelf};
+pub(crate) use remote::Given;
 pub(crate) use world::build;
 
 use crate::{options::Config, secrets::Keeper};
@@ -53,12 +54,17 @@ impl Lasting {
         let directory = spool.directory.clone().unwrap_or_else(|| data_dir.join("spool"));
         let secrets = Arc::new(Keeper::new(store.clone(), config.store.key.clone(), &data_dir));
         let area = SpoolArea::new(directory, spool.max_total.0, spool.max_file.0);
-        let around = Surroundings::new(Arc::new(StoreShelf(store.clone())), Arc::new(area));
+        let vault = SealedVault(Arc::clone(&secrets));
+        let around = Surroundings::new(
+            Arc::new(StoreShelf(store.clone())),
+            Arc::new(area),
+            Cloud::new(Arc::new(vault)),
+        );
         Self {
             accounts: Arc::new(store.clone()),
             bans,
             hasher: Arc::new(Hasher::for_this_machine()),
-            around: around.with_cloud(Cloud::new(Arc::new(SealedVault(Arc::clone(&secrets))))),
+            around,
             secrets,
             data_dir,
         }

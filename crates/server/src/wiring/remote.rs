@@ -5,9 +5,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use portreeve_mailbox::{ExchangeOptions, ExchangeSecrets, Surroundings};
+use portreeve_mailbox::{
+    ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Mailbox, Mailboxes, MakeMailbox,
+    OptionsError, Surroundings,
+};
 use portreeve_model::Secret;
-use portreeve_vfs::FileSystem;
+use portreeve_vfs::{FileSystem, FsError, FsErrorKind};
 use sha2::{Digest, Sha256};
 
 use crate::{options::StorageKind, secrets::Keeper};
@@ -40,9 +43,25 @@ impl Given {
         Ok(given)
     }
 
-    /// The secret of an option.
-    pub(crate) fn of(&self, option: &str) -> Option<Secret> {
+    fn of(&self, option: &str) -> Option<Secret> {
         self.secrets.get(option).cloned()
+    }
+
+    /// As a storage in Exchange Online takes them.
+    pub(crate) fn exchange(&self) -> ExchangeSecrets {
+        ExchangeSecrets {
+            password: self.of("password"),
+            key: self.of("key"),
+            refresh_token: self.of("refresh_token"),
+        }
+    }
+
+    /// As a storage on a mail server takes them.
+    pub(crate) fn imap(&self) -> ImapSecrets {
+        ImapSecrets {
+            password: self.of("password"),
+            refresh_token: self.of("refresh_token"),
+        }
     }
 
     /// Changes when one of them does.
@@ -63,17 +82,46 @@ impl Given {
 /// # Errors
 /// A sentence that names the option.
 pub(crate) fn exchange(
-    storage: &str,
     options: &ExchangeOptions,
     given: &Given,
     around: &Surroundings,
 ) -> Result<Arc<dyn FileSystem>, String> {
-    let secrets = ExchangeSecrets {
-        password: given.of("password"),
-        key: given.of("key"),
-        refresh_token: given.of("refresh_token"),
-    };
+    let (own, secrets, near) = (options.clone(), given.exchange(), around.clone());
+    let open = move |address: &str| Mailbox::exchange(&own, address, &secrets, &near);
+    arrange(options.mailbox.all(), around, open)
+}
+
+/// Mailboxes on a mail server.
+///
+/// # Errors
+/// A sentence that names the option.
+pub(crate) fn imap(
+    options: &ImapOptions,
+    given: &Given,
+    around: &Surroundings,
+) -> Result<Arc<dyn FileSystem>, String> {
+    let (own, secrets, near) = (options.clone(), given.imap(), around.clone());
+    let open = move |address: &str| Mailbox::imap(&own, address, &secrets, &near);
+    arrange(&options.addresses(), around, open)
+}
+
+/// One mailbox is the storage itself; of several each is a directory, and so is each that a template gives.
+fn arrange<F>(addresses: &[String], around: &Surroundings, open: F) -> Result<Arc<dyn FileSystem>, String>
+where
+    F: Fn(&str) -> Result<Mailbox, OptionsError> + Send + Sync + 'static,
+{
+    let told = |error: OptionsError| format!("{}: {}", error.option, error.text);
     around.spool.prepare().map_err(|error| error.to_string())?;
-    let _ = (storage, options, secrets);
-    Err("not wired".to_owned())
+    let make: MakeMailbox = match addresses {
+        [one] if !one.contains('{') => return Ok(Arc::new(open(one).map_err(told)?)),
+        _ => Box::new(move |address| match open(address) {
+            Ok(mailbox) => Ok(Arc::new(mailbox) as Arc<dyn FileSystem>),
+            Err(error) => Err(FsError::new(FsErrorKind::Backend).context(told(error))),
+        }),
+    };
+    let several = match addresses {
+        [_] => Mailboxes::any(make),
+        listed => Mailboxes::listed(listed, make),
+    };
+    Ok(Arc::new(several.map_err(told)?))
 }
