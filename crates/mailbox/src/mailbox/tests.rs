@@ -4,7 +4,9 @@ mod deleting;
 mod filtering;
 mod messages;
 mod remote;
+mod sending;
 mod showing;
+mod store;
 mod uploading;
 
 use std::{fs, path::PathBuf, sync::Arc};
