@@ -2,6 +2,7 @@ mod conformance;
 mod crashes;
 mod deleting;
 mod filtering;
+mod interleaving;
 mod messages;
 mod remote;
 mod sending;

@@ -1,7 +1,10 @@
 //! A mailbox in memory, far away: ids that never change, calls that can be made to fail before or after
 //! they have had their effect, and a record of what was sent.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +40,21 @@ pub(super) struct Inside {
     /// The change, counted from now, that fails; and those after it too.
     fails: Option<(u32, Fails)>,
     pub(super) send_fails: bool,
+    /// What another client does before each call, first to last.
+    pub(super) meanwhile: VecDeque<Option<Act>>,
+    /// Contents that the other client took away.
+    pub(super) taken: BTreeSet<Bytes>,
+}
+
+/// What another client does with the mailbox itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Act {
+    /// Deletes the n-th attachment of all.
+    Part(usize),
+    /// Deletes the n-th message.
+    Message(usize),
+    /// Delivers a message like the others, with so many attachments.
+    Deliver(usize),
 }
 
 pub(super) struct Far {
@@ -53,6 +71,10 @@ const FOLDERS: [(&str, FolderKind); 4] = [
 
 impl Far {
     pub(super) fn new() -> Arc<Self> {
+        Self::fresh_for(Duration::ZERO)
+    }
+
+    pub(super) fn fresh_for(fresh_for: Duration) -> Arc<Self> {
         Arc::new(Self {
             inside: Mutex::default(),
             abilities: StoreAbilities {
@@ -64,7 +86,7 @@ impl Far {
                 import: false,
                 whole: false,
                 max_draft: None,
-                fresh_for: std::time::Duration::ZERO,
+                fresh_for,
                 remote: true,
             },
         })
@@ -90,6 +112,7 @@ impl Far {
 
     fn change<T>(&self, act: impl FnOnce(&mut Inside) -> FsResult<T>) -> FsResult<T> {
         let mut inside = self.inside.lock();
+        inside.turn();
         let fails = match &mut inside.fails {
             None => None,
             Some((0, how)) => {
@@ -115,6 +138,57 @@ impl Far {
 }
 
 impl Inside {
+    /// All attachments' contents.
+    pub(super) fn contents(&self) -> BTreeSet<Bytes> {
+        self.mails
+            .values()
+            .flat_map(|mail| mail.contents.values().cloned())
+            .collect()
+    }
+
+    /// Lets the other client act.
+    fn turn(&mut self) {
+        if let Some(Some(act)) = self.meanwhile.pop_front() {
+            self.act(act);
+        }
+    }
+
+    pub(super) fn act(&mut self, act: Act) {
+        match act {
+            Act::Part(n) => {
+                let parts = self
+                    .mails
+                    .iter()
+                    .flat_map(|(id, mail)| mail.contents.keys().map(move |part| (id, part)));
+                let parts: Vec<(MessageId, PartId)> =
+                    parts.map(|(id, part)| (id.clone(), part.clone())).collect();
+                if parts.is_empty() {
+                    return;
+                }
+                let (id, part) = &parts[n % parts.len()];
+                let mail = self.mails.get_mut(id).unwrap();
+                mail.message
+                    .attachments
+                    .retain(|attachment| attachment.id != *part);
+                self.taken.extend(mail.contents.remove(part));
+            }
+            Act::Message(n) => {
+                if self.mails.is_empty() {
+                    return;
+                }
+                let id = self.mails.keys().nth(n % self.mails.len()).unwrap().clone();
+                let mail = self.mails.remove(&id).unwrap();
+                self.taken.extend(mail.contents.into_values());
+            }
+            Act::Deliver(parts) => {
+                let made = self.made;
+                let content = |n: usize| Bytes::from(format!("{made}.{n}"));
+                let files = (0..parts).map(|n| ("a.pdf", content(n))).collect();
+                self.make("Inbox", "s", files, Vec::new());
+            }
+        }
+    }
+
     fn make(
         &mut self,
         folder: &'static str,
@@ -192,7 +266,8 @@ impl MailStore for Far {
     }
 
     async fn messages(&self, folder: &FolderId, _: Option<&PageCursor>) -> FsResult<Page<Arc<Message>>> {
-        let inside = self.inside.lock();
+        let mut inside = self.inside.lock();
+        inside.turn();
         let here = inside.mails.values().filter(|mail| *mail.folder == *folder.0);
         Ok(Page {
             items: here.map(|mail| Arc::new(mail.message.clone())).collect(),
@@ -205,7 +280,9 @@ impl MailStore for Far {
     }
 
     async fn message(&self, folder: &FolderId, message: &MessageId) -> FsResult<Message> {
-        Ok(self.inside.lock().mail(folder, message)?.message.clone())
+        let mut inside = self.inside.lock();
+        inside.turn();
+        Ok(inside.mail(folder, message)?.message.clone())
     }
 
     async fn open_part(
@@ -215,6 +292,7 @@ impl MailStore for Far {
         part: &PartId,
     ) -> FsResult<Arc<dyn Content>> {
         let mut inside = self.inside.lock();
+        inside.turn();
         let content = inside.mail(folder, message)?.contents.get(part).cloned();
         Ok(Arc::new(InMemory(content.ok_or(FsErrorKind::NotFound)?)))
     }
