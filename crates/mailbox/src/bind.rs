@@ -32,6 +32,7 @@ pub(crate) struct Bindings {
 struct Bound {
     name: String,
     gone: Option<u64>,
+    size: Option<u64>,
 }
 
 /// A part that is in the folder, and the name it would like.
@@ -67,6 +68,7 @@ impl Bindings {
         let bound = Bound {
             name: line.name,
             gone: line.gone,
+            size: line.size,
         };
         self.by_key.insert(line.key, bound);
     }
@@ -128,6 +130,7 @@ impl Bindings {
             name,
             key,
             gone: None,
+            size: None,
         };
         self.put(line.clone());
         line
@@ -158,6 +161,18 @@ impl Bindings {
         let bound = self.by_key.get_mut(key)?;
         bound.gone = Some(now);
         Some(line(key, bound))
+    }
+
+    /// Remembers the exact size of a part.
+    pub(crate) fn learn(&mut self, key: &PartKey, size: u64) -> Option<Binding> {
+        let bound = self.by_key.get_mut(key)?;
+        bound.size = Some(size);
+        Some(line(key, bound))
+    }
+
+    /// The size of a part, where it was learnt.
+    pub(crate) fn size(&self, key: &PartKey) -> Option<u64> {
+        self.by_key.get(key)?.size
     }
 
     /// The parts that live.
@@ -201,6 +216,7 @@ fn line(key: &PartKey, bound: &Bound) -> Binding {
         name: bound.name.clone(),
         key: key.clone(),
         gone: bound.gone,
+        size: bound.size,
     }
 }
 

@@ -14,6 +14,9 @@
 
 mod bind;
 mod book;
+mod exchange;
+#[allow(dead_code, reason = "what the stores use of it differs")]
+mod fetch;
 mod filter;
 mod mailbox;
 mod maildir;
@@ -23,17 +26,20 @@ mod options;
 pub mod sample;
 mod shelf;
 mod store;
+mod surroundings;
 mod template;
 
-pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey};
+pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
-pub use mailbox::{Mailbox, OptionsError, Policy, option_problems};
+pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};
-pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload};
+pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload, Sizes};
 pub use shelf::{Change, MemoryShelf, Shelf};
 pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
     Message, MessageId, Page, PageCursor, PartId, Person, StoreAbilities, Summary,
 };
+pub use surroundings::Surroundings;
 pub use template::{Facts, Template};

@@ -8,8 +8,11 @@
 //!   has just uploaded them.
 
 mod delete;
+mod intake;
+mod policy;
 mod read;
 mod renaming;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -17,7 +20,6 @@ mod upload;
 mod view;
 
 use std::{
-    fs::File,
     io,
     path::PathBuf,
     sync::Arc,
@@ -32,9 +34,11 @@ use portreeve_vfs::{
 };
 
 use crate::{
-    FileBook, Filter, FolderKind, MailOptions, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook,
-    OnDelete, OnUpload, Template, name,
+    FileBook, FolderKind, MailOptions, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook, OnUpload,
+    ShelfBook, Surroundings, name,
 };
+pub use intake::Spooling;
+pub use policy::{OptionsError, Policy, option_problems};
 use renaming::Uploaded;
 use tree::{Node, Tree};
 use view::Views;
@@ -43,112 +47,6 @@ use view::Views;
 pub struct Mailbox {
     shared: Arc<Shared>,
     capabilities: Capabilities,
-}
-
-/// What a mailbox shows, and what becomes of deletions and uploads.
-pub struct Policy {
-    /// How names are composed.
-    pub template: Template,
-    /// Which files are shown.
-    pub filter: Filter,
-    /// Whether inline parts are shown.
-    pub inline: bool,
-    /// What becomes of a message whose last attachment is deleted.
-    pub on_delete: OnDelete,
-    /// Where `OnDelete::Move` moves messages to.
-    pub move_to: Option<VPath>,
-    /// What becomes of uploads.
-    pub on_upload: OnUpload,
-    /// Largest upload, in bytes.
-    pub max_upload: u64,
-    /// How many messages and attachments of a folder are shown; a folder with more is refused. Of all
-    /// folders, about as many files are remembered.
-    pub max_entries: usize,
-    /// Makes a file without a name for an upload in progress.
-    pub spool: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
-}
-
-/// Why a mailbox cannot be opened with these options.
-#[derive(Debug)]
-pub struct OptionsError {
-    /// The option that is to blame.
-    pub option: &'static str,
-    /// What is wrong, and how to fix it.
-    pub text: String,
-}
-
-impl std::fmt::Display for OptionsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.option, self.text)
-    }
-}
-
-impl std::error::Error for OptionsError {}
-
-/// What is wrong with options in themselves, all of it; whether there is a mailbox is not asked.
-#[must_use]
-pub fn option_problems(options: &MailOptions) -> Vec<OptionsError> {
-    Sound::of(options).err().unwrap_or_default()
-}
-
-/// Options that mean something.
-struct Sound {
-    template: Template,
-    filter: Filter,
-    move_to: Option<VPath>,
-    max_entries: usize,
-}
-
-impl Sound {
-    fn of(options: &MailOptions) -> Result<Self, Vec<OptionsError>> {
-        let mut problems = Vec::new();
-        let mut wrong = |option: &'static str, text: String| {
-            let said = text.strip_prefix(option).and_then(|text| text.strip_prefix(": "));
-            let text = said.map_or(text.clone(), str::to_owned);
-            problems.push(OptionsError { option, text });
-        };
-        let template = Template::parse(&options.template).map_err(|text| wrong("template", text));
-        // One after the other, so that both are told.
-        if let Err(text) = Filter::new(&[], &options.exclude) {
-            wrong("exclude", text);
-        }
-        if let Err(text) = Filter::new(&options.include, &[]) {
-            wrong("include", text);
-        }
-        let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
-        let move_to = move_to.unwrap_or_else(|error| {
-            wrong("move_to", error.to_string());
-            None
-        });
-        match (&options.move_to, options.on_delete) {
-            (None, OnDelete::Move) => wrong(
-                "on_delete",
-                "\"move\" needs a folder, e.g. move_to = \"/Processed\"".into(),
-            ),
-            (Some(_), OnDelete::Remove | OnDelete::Soft) => wrong(
-                "move_to",
-                "it has a meaning only with on_delete = \"move\"".into(),
-            ),
-            _ => {}
-        }
-        let max_entries = usize::try_from(options.max_entries).unwrap_or(usize::MAX);
-        if max_entries == 0 {
-            wrong(
-                "max_entries",
-                "0 shows no message at all; the default is 100000".into(),
-            );
-        }
-        let filter = Filter::new(&options.include, &options.exclude);
-        match (template, filter) {
-            (Ok(template), Ok(filter)) if problems.is_empty() => Ok(Self {
-                template,
-                filter,
-                move_to,
-                max_entries,
-            }),
-            _ => Err(problems),
-        }
-    }
 }
 
 struct Shared {
@@ -165,7 +63,8 @@ impl Mailbox {
     pub fn new(store: Arc<dyn MailStore>, book: Arc<dyn NameBook>, policy: Policy) -> Self {
         let can = store.abilities();
         let uploads = policy.on_upload != OnUpload::Refuse && can.drafts;
-        let limit = can.max_draft.unwrap_or(u64::MAX).min(policy.max_upload);
+        let limits = [can.max_draft, policy.spool.max_file()];
+        let limit = limits.into_iter().flatten().fold(policy.max_upload, u64::min);
         let capabilities = Capabilities {
             names: Names::Utf8,
             write: if uploads {
@@ -208,21 +107,17 @@ impl Mailbox {
 
     pub(crate) fn over_maildir(options: &MaildirOptions) -> Result<(Self, Arc<Maildir>), OptionsError> {
         let wrong = |option: &'static str| move |text: String| OptionsError { option, text };
-        let Sound {
-            template,
-            filter,
-            move_to,
-            max_entries,
-        } = Sound::of(&options.mail).map_err(|problems| {
-            let first = problems.into_iter().next();
-            first.unwrap_or_else(|| wrong("root")("its options cannot be used".into()))
-        })?;
+        // What is wrong with the options is told before what is wrong with the disk.
+        let policy = Policy::new(
+            &options.mail,
+            Spooling::Beside(Box::new(|| Err(io::ErrorKind::Unsupported.into()))),
+        )?;
         let opened = Maildir::open(
             &options.root,
             options.max_message.0,
-            template.wants_preview(),
+            policy.template.wants_preview(),
             options.mail.max_upload.0,
-            max_entries,
+            policy.max_entries,
         );
         let store =
             Arc::new(opened.map_err(|error| wrong("root")(format!("{}: {error}", options.root.display())))?);
@@ -231,24 +126,33 @@ impl Mailbox {
             Some(dir) => {
                 let root =
                     std::path::absolute(&options.root).unwrap_or_else(|_| PathBuf::from(&options.root));
-                let scheme = format!("{}\n{}", root.display(), template.source());
+                let scheme = format!("{}\n{}", root.display(), policy.scheme());
                 let book = FileBook::open(dir, &scheme);
                 Arc::new(book.map_err(|error| wrong("state_dir")(format!("{}: {error}", dir.display())))?)
             }
         };
         let policy = Policy {
-            template,
-            filter,
-            inline: options.mail.inline,
-            on_delete: options.mail.on_delete,
-            move_to,
-            on_upload: options.mail.on_upload,
-            max_upload: options.mail.max_upload.0,
-            max_entries,
-            spool: Box::new(store.spool()),
+            spool: Arc::new(Spooling::Beside(Box::new(store.spool()))),
+            ..policy
         };
         let mailbox = Self::new(Arc::clone(&store) as Arc<dyn MailStore>, book, policy);
         Ok((mailbox, store))
+    }
+
+    /// Over a store that is far away. `name` tells its records on the shelf from all others' (kind, server
+    /// and address of the mailbox).
+    ///
+    /// # Errors
+    /// [`OptionsError`] that names the option and says what is wrong.
+    pub fn over(
+        store: Arc<dyn MailStore>,
+        name: &str,
+        mail: &MailOptions,
+        around: &Surroundings,
+    ) -> Result<Self, OptionsError> {
+        let policy = Policy::new(mail, Spooling::Area(Arc::clone(&around.spool)))?;
+        let book = ShelfBook::new(Arc::clone(&around.shelf), name, &policy.scheme());
+        Ok(Self::new(store, Arc::new(book), policy))
     }
 }
 
@@ -262,7 +166,7 @@ impl FileSystem for Mailbox {
         Ok(match self.shared.resolve(path).await? {
             Node::Root => Entry::dir(None),
             Node::Folder(_) => Entry::dir(path.file_name()),
-            Node::File(_, item) => item.entry,
+            Node::File(folder, item) => self.shared.sized(&folder, &item).await?,
         })
     }
 

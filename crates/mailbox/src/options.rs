@@ -30,6 +30,9 @@ pub struct MailOptions {
     /// Hide files whose composed name matches one of these patterns.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// When the exact size of a file is learnt where the mailbox does not tell it in its listings.
+    #[serde(default)]
+    pub sizes: Sizes,
     /// What becomes of a message when its last attachment is deleted.
     #[serde(default)]
     pub on_delete: OnDelete,
@@ -55,6 +58,7 @@ impl Default for MailOptions {
             inline: false,
             include: Vec::new(),
             exclude: Vec::new(),
+            sizes: Sizes::default(),
             on_delete: OnDelete::default(),
             move_to: None,
             on_upload: OnUpload::default(),
@@ -94,6 +98,18 @@ impl MaildirOptions {
             mail: MailOptions::default(),
         }
     }
+}
+
+/// When sizes are learnt that the mailbox does not tell. A size, once learnt, is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sizes {
+    /// When somebody asks for this one file; listings leave out what is not known.
+    #[default]
+    OnStat,
+    /// All of a folder, before it is listed: for clients that trust listings, such as rclone. The first
+    /// listing of a large folder takes long.
+    OnList,
 }
 
 /// What becomes of a message whose last attachment is deleted. *Last* means that the store, asked

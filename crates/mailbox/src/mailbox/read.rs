@@ -11,17 +11,21 @@ use super::{
     tree::{Children, Node},
     view::{Need, View},
 };
-use crate::Content;
+use crate::{Content, Sizes};
 
 impl Shared {
     pub(super) async fn open_listing(&self, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
         let folder = self.resolve_folder(dir).await?;
         let id = folder.as_ref().map(|folder| &folder.id);
+        self.look(id).await?;
         let folders = self.tree.children(id, Need::Fresh).await?;
         let files = match &folder {
             Some(folder) => self.view(folder, Need::Fresh).await?,
             None => Arc::default(),
         };
+        if let (Some(folder), Sizes::OnList) = (&folder, self.policy.sizes) {
+            self.learn_all(folder, &files).await?;
+        }
         Ok(Box::new(Snapshot {
             folders,
             files,
@@ -37,8 +41,11 @@ impl Shared {
             .store
             .open_part(&folder.id, &item.key.message, &item.key.part)
             .await?;
-        let mut entry = item.entry;
+        let mut entry = item.entry();
         entry.size = Some(content.size());
+        if item.is_unsized() {
+            self.learnt(&folder, &[(&item, content.size())]).await;
+        }
         Ok(Arc::new(Open { entry, content }))
     }
 }
@@ -78,7 +85,7 @@ impl Listing for Snapshot {
                 }
                 (_, Some(item)) => {
                     file += 1;
-                    item.entry.clone()
+                    item.entry()
                 }
                 (Some(_), None) => break,
             };

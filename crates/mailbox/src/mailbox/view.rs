@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -50,11 +50,36 @@ impl Need {
 /// A file of a folder.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
-    pub(super) entry: Entry,
+    entry: Entry,
     pub(super) key: PartKey,
+    /// Where the listing did not tell the size: the size, once it is learnt. Shared by all copies.
+    learnt: Option<Arc<OnceLock<u64>>>,
 }
 
 impl Item {
+    fn new(entry: Entry, key: PartKey) -> Self {
+        let learnt = entry.size.is_none().then(Arc::default);
+        Self { entry, key, learnt }
+    }
+
+    /// What is known of it.
+    pub(super) fn entry(&self) -> Entry {
+        let mut entry = self.entry.clone();
+        entry.size = entry.size.or_else(|| self.learnt.as_ref()?.get().copied());
+        entry
+    }
+
+    /// Whether its exact size is still to be learnt.
+    pub(super) fn is_unsized(&self) -> bool {
+        self.learnt.as_ref().is_some_and(|learnt| learnt.get().is_none())
+    }
+
+    pub(super) fn learn(&self, size: u64) {
+        if let Some(learnt) = &self.learnt {
+            let _ = learnt.set(size);
+        }
+    }
+
     /// The name; every item has one.
     pub(super) fn name(&self) -> &[u8] {
         self.entry.name.as_ref().map_or(&[], Name::as_bytes)
@@ -341,10 +366,9 @@ impl Shared {
                 .name(&wish.key)
                 .and_then(|name| Name::new(name.as_bytes()).ok());
             if let Some(name) = name {
-                files.push(Item {
-                    entry: entry(name, message, attachment),
-                    key: wish.key,
-                });
+                let mut entry = entry(name, message, attachment);
+                entry.size = entry.size.or_else(|| bindings.size(&wish.key));
+                files.push(Item::new(entry, wish.key));
             }
         }
         files.sort_by(|a, b| a.name().cmp(b.name()));

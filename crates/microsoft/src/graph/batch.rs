@@ -28,6 +28,8 @@ pub struct BatchItem {
     pub body: Option<Value>,
     /// More headers.
     pub headers: Vec<(String, String)>,
+    /// The path is relative to Graph's root: a link that Graph gave.
+    rooted: bool,
 }
 
 impl BatchItem {
@@ -51,7 +53,24 @@ impl BatchItem {
             path: path.into(),
             body,
             headers: Vec::new(),
+            rooted: false,
         }
+    }
+
+    /// Reads where a link leads that Graph gave, e.g. a delta link that was kept. It stands in `Debug`: do not log it.
+    ///
+    /// # Errors
+    /// The link leads elsewhere.
+    pub fn link(mailbox: &GraphMailbox, link: &str) -> Result<Self, GraphError> {
+        let url = mailbox.link(link)?;
+        let base = mailbox.graph.base.path().trim_end_matches('/');
+        let path = url.path().strip_prefix(base).filter(|path| path.starts_with('/'));
+        let path = path.ok_or_else(|| broken("a link that Graph gave leads out of its root"))?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(Self {
+            rooted: true,
+            ..Self::get(format!("{path}{query}"))
+        })
     }
 
     fn repeat(&self) -> Repeat {
@@ -257,7 +276,11 @@ async fn once(
             Request {
                 id: at.to_string(),
                 method: item.method.as_str(),
-                url: format!("{}/{}", mailbox.relative, item.path),
+                url: if item.rooted {
+                    item.path.clone()
+                } else {
+                    format!("{}/{}", mailbox.relative, item.path)
+                },
                 headers,
                 body: item.body.as_ref(),
             }
