@@ -107,6 +107,8 @@ pub struct Faults {
     settings: Mutex<Settings>,
     changed: Condvar,
     released: watch::Sender<u64>,
+    /// How often every connection was broken, and whether there is nobody at all.
+    line: watch::Sender<(u64, bool)>,
 }
 
 /// Calls that are held up; they go on when it is dropped or released.
@@ -165,6 +167,7 @@ impl Faults {
             settings: Mutex::new(Settings::default()),
             changed: Condvar::new(),
             released: watch::Sender::new(0),
+            line: watch::Sender::new((0, false)),
         })
     }
 
@@ -317,7 +320,21 @@ impl Faults {
         self.set(|s| s.no_content_length = yes);
     }
 
+    /// Breaks every connection that is open, whatever is on its way there.
+    pub fn break_connections(&self) {
+        self.line.send_modify(|(times, _)| *times += 1);
+    }
+
+    /// Nobody is there: connections break and new ones are closed before TLS begins.
+    pub fn offline(&self, yes: bool) {
+        self.line.send_modify(|line| *line = (line.0 + 1, yes));
+    }
+
     // What the server asks.
+
+    pub(crate) fn line(&self) -> watch::Receiver<(u64, bool)> {
+        self.line.subscribe()
+    }
 
     pub(crate) fn settings(&self) -> Settings {
         self.settings.lock().clone()

@@ -55,6 +55,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
         };
         let _ = socket.set_nodelay(true);
         let (hub, acceptor) = (Arc::clone(&hub), acceptor.clone());
+        let mut line = hub.faults.line();
+        if line.borrow_and_update().1 {
+            continue;
+        }
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(Duration::from_secs(20), acceptor.accept(socket));
             let Ok(Ok(stream)) = handshake.await else {
@@ -65,7 +69,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
                 async move { take(&hub, request, upload).await }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                _ = line.changed() => {}
+            }
         });
     }
 }
@@ -411,6 +418,7 @@ fn respond(hub: &Hub, answer: Answer, flight: Option<Flight>, note: Note) -> Res
 
 /// The bytes of a download, piece by piece; broken off after `cut` bytes.
 fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: Note) -> Out {
+    let flight = flight.filter(|_| !content.is_empty());
     let pieces = futures::stream::unfold((0u64, flight), move |(at, flight)| {
         let (content, note) = (content.clone(), note.clone());
         async move {
@@ -431,4 +439,32 @@ fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: No
         }
     });
     StreamBody::new(pieces.boxed()).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_piece_is_in_flight_no_more() {
+        let throttle = Arc::new(Throttle::default());
+        let flight = || (throttle.enter("app", "box", 4).0, throttle.enter("app", "*", 4).0);
+        let note = Note::default();
+        let content = Content::Generated {
+            size: PIECE as u64 + 1,
+            seed: 1,
+        };
+        let mut body = download(content, None, Some(flight()), note.clone());
+        assert_eq!(throttle.now("box"), 1);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((first.len(), throttle.now("box")), (PIECE, 1));
+        let last = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            (last.len(), throttle.now("box")),
+            (1, 0),
+            "let go before the last byte is sent"
+        );
+        let _nothing = download(Content::from(""), None, Some(flight()), note);
+        assert_eq!(throttle.now("box"), 0);
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     entra::{assertion, keys, keys::ClientCertificate, tokens},
     faults::Faults,
     handle::MailboxHandle,
-    log::{Call, Log},
+    log::{Call, Host, Log},
     mailbox::Mailbox,
     pki, server,
     server::Hub,
@@ -345,7 +345,7 @@ impl Standin {
         self.hub.log.all()
     }
 
-    /// How many calls there were.
+    /// How many calls there were; a batch counts, and so does each request in it.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.log().len() as u64
@@ -358,6 +358,25 @@ impl Standin {
             .iter()
             .filter(|c| format!("{} {}", c.method, c.target).contains(part))
             .count() as u64
+    }
+
+    /// How many requests came over the wire, those for tokens left out: a batch is one.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.log()
+            .iter()
+            .filter(|c| c.host != Host::Entra && !c.batched)
+            .count() as u64
+    }
+
+    /// How many bytes of bodies came and went with these.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        let log = self.log();
+        let counted = log.iter().filter(|c| c.host != Host::Entra && !c.batched);
+        counted.fold((0, 0), |(came, went), call| {
+            (came + call.bytes_in, went + call.bytes_out)
+        })
     }
 
     /// Forgets calls and the most that were in flight.

@@ -140,10 +140,8 @@ async fn breaks_off(version: Version) {
 #[tokio::test]
 async fn a_fifth_request_for_a_mailbox_is_over_the_limit() {
     let standin = Standin::start();
-    let _ = (
-        standin.mailbox("box@example.test"),
-        standin.mailbox("other@example.test"),
-    );
+    let mailbox = standin.mailbox("box@example.test");
+    let _ = standin.mailbox("other@example.test");
     let client = Client::new(&standin).await;
     let hold = standin.faults().hold("mailFolders/inbox");
     let four: Vec<_> = (0..4)
@@ -176,8 +174,12 @@ async fn a_fifth_request_for_a_mailbox_is_over_the_limit() {
         (5, 1)
     );
     standin.clear_log();
-    for _ in 0..50 {
+    let id = mailbox.deliver("Inbox", Message::new("M").file("a", b"1"));
+    let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
+    let path = format!("messages/{id}/attachments/{attachment}/$value");
+    for _ in 0..100 {
         client.get("mailFolders/inbox").await;
+        assert_eq!(client.get(&path).await.bytes, b"1");
     }
     assert_eq!(
         standin.most_in_flight("box@example.test"),
@@ -292,4 +294,38 @@ async fn a_client_that_hangs_up_is_in_flight_no_more() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn connections_break_and_nobody_may_be_there() {
+    let standin = Standin::start();
+    let mailbox = standin.mailbox("box@example.test");
+    let id = mailbox.deliver(
+        "Inbox",
+        Message::new("M").with(Attachment::generated("a", 50_000_000, 1)),
+    );
+    let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
+    let client = Client::new(&standin).await;
+    let path = format!("messages/{id}/attachments/{attachment}/$value");
+    let mut response = client.request(reqwest::Method::GET, &path).send().await.unwrap();
+    standin.faults().break_connections();
+    let broke = loop {
+        match response.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broke, "a transfer does not survive its connection");
+    assert_eq!(client.get("mailFolders").await.status, 200);
+    standin.faults().offline(true);
+    assert!(
+        client
+            .request(reqwest::Method::GET, "mailFolders")
+            .send()
+            .await
+            .is_err()
+    );
+    standin.faults().offline(false);
+    assert_eq!(client.get("mailFolders").await.status, 200);
 }

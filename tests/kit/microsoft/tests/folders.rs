@@ -149,6 +149,11 @@ async fn ids_are_case_sensitive_and_judged_by_their_form() {
         client.get("mailFolders/nonsense").await.code(),
         "ErrorInvalidIdMalformed"
     );
+    assert_eq!(
+        client.get("mailFolders/clutter").await.code(),
+        "ErrorItemNotFound",
+        "known, but not there"
+    );
     let unknown = format!("AAkA{}", "x".repeat(60));
     assert_eq!(
         client.get(&format!("messages/{unknown}")).await.code(),

@@ -86,6 +86,17 @@ async fn attachments_are_what_they_are() {
         seed: 3,
     };
     assert_eq!(Content::from(big.bytes).sha256(), expected.sha256());
+    let ranged = client
+        .request(reqwest::Method::GET, &value(1))
+        .header("Range", "bytes=5-")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (ranged.status().as_u16(), ranged.bytes().await.unwrap().len()),
+        (200, 5 << 20),
+        "no ranges"
+    );
     assert_eq!(client.get(&value(3)).await.bytes, b"Subject: inner\r\n\r\nHi\r\n");
     assert_eq!(client.get(&value(4)).await.status, 405);
     let slim = client

@@ -88,7 +88,7 @@ async fn mime_becomes_a_draft() {
     let standin = Standin::start();
     let mailbox = standin.mailbox("box@example.test");
     let client = Client::new(&standin).await;
-    let mime = "From: A <a@example.test>\r\nSubject: Imported\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHi\r\n--b\r\nContent-Type: text/csv; name=\"a.csv\"\r\nContent-Disposition: attachment; filename=\"a.csv\"\r\n\r\n1,2\r\n--b--\r\n";
+    let mime = "From: A <a@example.test>\r\nMessage-ID: <x@y.test>\r\nSubject: Imported\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHi\r\n--b\r\nContent-Type: text/csv; name=\"a.csv\"\r\nContent-Disposition: attachment; filename=\"a.csv\"\r\n\r\n1,2\r\n--b--\r\n";
     let import = |body: String| {
         client
             .request(Method::POST, "mailFolders/inbox/messages")
@@ -112,6 +112,10 @@ async fn mime_becomes_a_draft() {
         client.get(&format!("messages/{id}/$value")).await.bytes,
         mime.as_bytes()
     );
+    let by_id = client
+        .get("messages?$filter=internetMessageId eq '<x@y.test>'&$select=id")
+        .await;
+    assert_eq!(by_id.ids(), [id]);
     let bad = Got::of(import(mime.to_owned()).send().await.unwrap()).await;
     assert_eq!(bad.code(), "ErrorMimeContentInvalidBase64String");
     let huge = Got::of(import("A".repeat((4 << 20) + 1)).send().await.unwrap()).await;

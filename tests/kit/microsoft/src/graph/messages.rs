@@ -15,10 +15,11 @@ use crate::{
 };
 
 pub(crate) fn internet_id(stored: &Stored) -> String {
-    format!(
-        "<{:016x}@standin.test>",
-        mix(stored.created.as_second().unsigned_abs() ^ stored.key << 20)
-    )
+    let made = || {
+        let number = mix(stored.created.as_second().unsigned_abs() ^ (stored.key << 20));
+        format!("<{number:016x}@standin.test>")
+    };
+    stored.message.message_id.clone().unwrap_or_else(made)
 }
 
 pub(crate) fn find(desk: &mut Desk<'_>, id: &str) -> Result<Stored, Answer> {

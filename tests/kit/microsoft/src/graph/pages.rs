@@ -72,7 +72,7 @@ pub(crate) fn link_to(desk: &mut Desk<'_>, first: String, skip: usize, blank: bo
     let path = first.split('?').next().unwrap_or_default().to_owned();
     let word = desk.world.mint();
     // An escaped dollar and a character that need not be escaped: who takes the link apart and puts it together again breaks it.
-    let shown = format!("{}?%24skiptoken=%7E{word}", path);
+    let shown = format!("{path}?%24skiptoken=%7E{word}");
     let page = Page {
         shown: shown.clone(),
         first,
