@@ -26,6 +26,20 @@ pub struct PartKey {
     pub part: PartId,
 }
 
+impl PartKey {
+    /// The message as a whole, where it is a directory: ids of parts are never empty.
+    pub(crate) fn of_message(message: &MessageId) -> Self {
+        Self {
+            message: message.clone(),
+            part: "".into(),
+        }
+    }
+
+    pub(crate) fn is_message(&self) -> bool {
+        self.part.0.is_empty()
+    }
+}
+
 /// One line of the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {

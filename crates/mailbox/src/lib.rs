@@ -4,6 +4,7 @@
 //!   nothing.
 //! - [`Mailbox`]: the file system over any store; [`MaildirOptions`] and [`Mailbox::maildir`] make
 //!   one from configuration.
+//! - [`Mailboxes`]: several mailboxes as one file system.
 //! - [`NameBook`]: names stay with their attachments, also over restarts.
 //! - [`name`], [`Template`], [`Filter`]: how names are composed, cleaned and filtered; pure.
 //! - [`inspect`]: what hangs on the bytes of a message; pure, total, linear.
@@ -12,6 +13,7 @@
 //! Invariants: a name leads to one part for as long as that lives; sizes are exact; a message is
 //! lost only by the rule of deletion; hostile mail costs bounded time and memory.
 
+mod address;
 mod bind;
 mod book;
 mod exchange;
@@ -19,6 +21,7 @@ mod exchange;
 mod fetch;
 mod filter;
 mod mailbox;
+mod mailboxes;
 mod maildir;
 mod mime;
 pub mod name;
@@ -33,9 +36,10 @@ pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
 pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
 pub use filter::Filter;
 pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
+pub use mailboxes::{Mailboxes, MakeMailbox};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};
-pub use options::{MailOptions, MaildirOptions, OnDelete, OnUpload, Sizes};
+pub use options::{Layout, MailOptions, MaildirOptions, OnDelete, OnUpload, Sizes};
 pub use shelf::{Change, MemoryShelf, Shelf};
 pub use store::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,

@@ -18,8 +18,10 @@ mod tests;
 mod tree;
 mod upload;
 mod view;
+mod whole;
 
 use std::{
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::Arc,
@@ -27,6 +29,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use portreeve_model::VPath;
 use portreeve_vfs::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, Names,
@@ -40,7 +43,7 @@ use crate::{
 pub use intake::Spooling;
 pub use policy::{OptionsError, Policy, option_problems};
 use renaming::Uploaded;
-use tree::{Node, Tree};
+use tree::{Dir, Node, Tree};
 use view::Views;
 
 /// A mailbox as a file system.
@@ -55,6 +58,8 @@ struct Shared {
     tree: Tree,
     views: Views,
     uploaded: Uploaded,
+    /// Sizes of whole messages and texts, by version.
+    wholes_learnt: Mutex<HashMap<u64, u64>>,
 }
 
 impl Mailbox {
@@ -88,6 +93,7 @@ impl Mailbox {
             tree: Tree::new(Arc::clone(&store)),
             views: Views::new(book, policy.max_entries),
             uploaded: Uploaded::default(),
+            wholes_learnt: Mutex::default(),
             store,
             policy,
         };
@@ -115,7 +121,7 @@ impl Mailbox {
         let opened = Maildir::open(
             &options.root,
             options.max_message.0,
-            policy.template.wants_preview(),
+            policy.wants_preview(),
             options.mail.max_upload.0,
             policy.max_entries,
         );
@@ -164,8 +170,9 @@ impl FileSystem for Mailbox {
 
     async fn stat(&self, _cx: &OpCx, path: &VPath, _links: Links) -> FsResult<Entry> {
         Ok(match self.shared.resolve(path).await? {
-            Node::Root => Entry::dir(None),
-            Node::Folder(_) => Entry::dir(path.file_name()),
+            Node::Dir(Dir::Root) => Entry::dir(None),
+            Node::Dir(Dir::Folder(_)) => Entry::dir(path.file_name()),
+            Node::Dir(Dir::Message(_, item)) => item.entry(),
             Node::File(folder, item) => self.shared.sized(&folder, &item).await?,
         })
     }
@@ -196,12 +203,16 @@ impl FileSystem for Mailbox {
 
     async fn remove(&self, _cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
         match (self.shared.resolve(path).await?, what) {
-            (Node::Root, _) => {
+            (Node::Dir(Dir::Root), _) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be removed"))
             }
-            (Node::Folder(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
+            (Node::Dir(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
             (Node::File(..), Removal::Dir) => Err(FsErrorKind::NotDir.into()),
-            (Node::Folder(folder), Removal::Dir) => {
+            (Node::Dir(Dir::Message(folder, item)), Removal::Dir) => {
+                let shared = Arc::clone(&self.shared);
+                to_its_end(async move { shared.remove_message(&folder, &item).await }).await
+            }
+            (Node::Dir(Dir::Folder(folder)), Removal::Dir) => {
                 if matches!(folder.kind, FolderKind::Inbox | FolderKind::WellKnown) {
                     return Err(FsError::new(FsErrorKind::Refused).context("the mailbox needs this folder"));
                 }
@@ -220,10 +231,17 @@ impl FileSystem for Mailbox {
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         match self.shared.resolve(from).await? {
-            Node::Root => {
+            Node::Dir(Dir::Root) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
             }
-            Node::Folder(folder) => self.shared.rename_folder(from, &folder, to).await,
+            Node::Dir(Dir::Message(folder, item)) => {
+                self.shared.move_message_dir(from, &folder, &item, to, how).await
+            }
+            Node::Dir(Dir::Folder(folder)) => self.shared.rename_folder(from, &folder, to).await,
+            Node::File(..) if self.shared.policy.messages.is_some() => {
+                Err(FsError::new(FsErrorKind::Refused)
+                    .context("what hangs on a message stays with it: move the message's directory"))
+            }
             Node::File(folder, item) if from.file_name() == to.file_name() => {
                 self.shared.move_file(from, &folder, &item, to, how).await
             }

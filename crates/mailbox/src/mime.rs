@@ -20,4 +20,4 @@ pub(crate) use compose::{Envelope, compose};
 pub(crate) use cut::cut;
 pub(crate) use decode::{Decoder, Encoding, decode};
 pub use inspect::{Inspected, Located, inspect};
-pub(crate) use inspect::{Wanted, inspect_for};
+pub(crate) use inspect::{Wanted, inspect_for, text};

@@ -155,7 +155,7 @@ mod tests {
         let again = ShelfBook::new(Arc::clone(&shelf) as _, "test", "s");
         let lines = again.load(&folder).await.unwrap();
         assert_eq!(lines, all);
-        let bindings = Bindings::load(lines, 8);
+        let bindings = Bindings::load(lines, false, 8);
         assert_eq!(bindings.name(&all[1].key), Some("a.pdf"));
         assert_eq!(bindings.name(&all[0].key), None);
         assert_eq!(bindings.size(&all[1].key), Some(7));

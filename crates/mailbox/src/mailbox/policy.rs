@@ -8,13 +8,15 @@ use std::sync::Arc;
 use portreeve_model::VPath;
 
 use super::intake::Spooling;
-use crate::{Filter, MailOptions, OnDelete, OnUpload, Sizes, Template};
+use crate::{Filter, Layout, MailOptions, OnDelete, OnUpload, Sizes, Template};
 
 /// What a mailbox shows, and what becomes of deletions and uploads.
 pub struct Policy {
     /// How names are composed.
     pub template: Template,
-    /// Which files are shown.
+    /// How directories of messages are named, where each message is one.
+    pub messages: Option<Template>,
+    /// Which folders, messages and files are shown.
     pub filter: Filter,
     /// Whether inline parts are shown.
     pub inline: bool,
@@ -61,6 +63,7 @@ pub fn option_problems(options: &MailOptions) -> Vec<OptionsError> {
 /// Options that mean something.
 struct Sound {
     template: Template,
+    messages: Option<Template>,
     filter: Filter,
     move_to: Option<VPath>,
     max_entries: usize,
@@ -80,6 +83,7 @@ impl Policy {
         })?;
         Ok(Self {
             template: sound.template,
+            messages: sound.messages,
             filter: sound.filter,
             inline: options.inline,
             sizes: options.sizes,
@@ -94,7 +98,16 @@ impl Policy {
 
     /// What decides over names: with another scheme, names are composed anew.
     pub(crate) fn scheme(&self) -> String {
-        self.template.source().to_owned()
+        match &self.messages {
+            None => self.template.source().to_owned(),
+            // Parts keep their own names within their message.
+            Some(template) => format!("messages\n{}", template.source()),
+        }
+    }
+
+    /// Whether names need the message's text: a store may skip decoding it otherwise.
+    pub(crate) fn wants_preview(&self) -> bool {
+        self.messages.as_ref().unwrap_or(&self.template).wants_preview()
     }
 }
 
@@ -107,13 +120,14 @@ impl Sound {
             problems.push(OptionsError { option, text });
         };
         let template = Template::parse(&options.template).map_err(|text| wrong("template", text));
-        // One after the other, so that both are told.
-        if let Err(text) = Filter::new(&[], &options.exclude) {
-            wrong("exclude", text);
-        }
-        if let Err(text) = Filter::new(&options.include, &[]) {
-            wrong("include", text);
-        }
+        let messages = Template::parse_for_messages(&options.message_template);
+        let messages = messages.map_err(|text| wrong("message_template", text));
+        let messages = messages.ok().filter(|_| options.layout == Layout::Messages);
+        let filter = Filter::of(options).map_err(|problems| {
+            for (option, text) in problems {
+                wrong(option, text);
+            }
+        });
         let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
         let move_to = move_to.unwrap_or_else(|error| {
             wrong("move_to", error.to_string());
@@ -137,10 +151,18 @@ impl Sound {
                 "0 shows no message at all; the default is 100000".into(),
             );
         }
-        let filter = Filter::new(&options.include, &options.exclude);
+        if options.layout == Layout::Messages && options.on_upload == OnUpload::Draft {
+            wrong(
+                "layout",
+                "with \"messages\" a draft would be a directory, and the file not found under the name it was \
+                 uploaded by: use layout = \"flat\", or on_upload = \"refuse\""
+                    .into(),
+            );
+        }
         match (template, filter) {
             (Ok(template), Ok(filter)) if problems.is_empty() => Ok(Self {
                 template,
+                messages,
                 filter,
                 move_to,
                 max_entries,

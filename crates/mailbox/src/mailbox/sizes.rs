@@ -6,16 +6,15 @@
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use portreeve_vfs::{Entry, FsErrorKind, FsResult};
 
-use super::{
-    Shared,
-    view::{Item, View},
-};
+use super::{Shared, view::Item, whole::Whole};
 use crate::{Folder, FolderId};
 
 /// How many sizes are asked for at a time: what Graph allows one mailbox.
 const AT_ONCE: usize = 4;
 /// After how many sizes of a folder what was learnt is recorded.
 const BATCH: usize = 256;
+/// How many sizes of whole messages and texts are remembered; not over restarts.
+const MAX_WHOLES: usize = 65_536;
 
 impl Shared {
     /// Tells the store that a listing is about to be answered. While it asks us to slow down, what was seen
@@ -38,12 +37,15 @@ impl Shared {
 
     async fn ask_size(&self, folder: &Folder, item: &Item) -> FsResult<u64> {
         let key = &item.key;
-        self.store.part_size(&folder.id, &key.message, &key.part).await
+        match Whole::of(key) {
+            None => self.store.part_size(&folder.id, &key.message, &key.part).await,
+            Some(_) => Ok(self.content(folder, item).await?.size()),
+        }
     }
 
     /// Learns every size of a folder that is not known. A file that is gone meanwhile stays without.
-    pub(super) async fn learn_all(&self, folder: &Folder, view: &View) -> FsResult<()> {
-        let unsized_: Vec<&Item> = view.files.iter().filter(|item| item.is_unsized()).collect();
+    pub(super) async fn learn_all(&self, folder: &Folder, items: &[Item]) -> FsResult<()> {
+        let unsized_: Vec<&Item> = items.iter().filter(|item| item.is_unsized()).collect();
         for some in unsized_.chunks(BATCH) {
             let mut left = some.iter();
             let mut answers = FuturesUnordered::<BoxFuture<'_, (&Item, FsResult<u64>)>>::new();
@@ -80,11 +82,18 @@ impl Shared {
     pub(super) async fn learnt(&self, folder: &Folder, sizes: &[(&Item, u64)]) {
         for (item, size) in sizes {
             item.learn(*size);
+            if let (Some(_), Some(version)) = (Whole::of(&item.key), item.entry().version) {
+                let mut held = self.wholes_learnt.lock();
+                if held.len() >= MAX_WHOLES {
+                    held.clear();
+                }
+                held.insert(version, *size);
+            }
         }
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
         let book = self.book();
-        let Ok(bindings) = state.bindings(book, &folder.id).await else {
+        let Ok(bindings) = state.bindings(self, &folder.id).await else {
             // Learnt all the same, for as long as the process lives.
             return;
         };

@@ -106,7 +106,7 @@ impl Shared {
             return Err(taken(name, shown));
         }
         let book = self.book();
-        let bindings = state.bindings(book, &folder.id).await?;
+        let bindings = state.bindings(self, &folder.id).await?;
         if let Some(shown) = bindings.alike(name) {
             return Err(taken(name, shown));
         }
@@ -131,7 +131,7 @@ impl Shared {
             part: attachment.id.clone(),
         };
         self.uploaded.add(owner, &key);
-        let bound = state.bindings(book, &folder.id).await?.bind(key, name.to_owned());
+        let bound = state.bindings(self, &folder.id).await?.bind(key, name.to_owned());
         state.record(book, &folder.id, vec![bound]).await;
         let shown = Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
         let mut entry = entry(shown, &message, attachment);

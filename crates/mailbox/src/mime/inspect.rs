@@ -8,7 +8,7 @@ use std::{
     ops::Range,
 };
 
-use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::{charsets::map::charset_decoder, html::html_to_text};
 use portreeve_model::Timestamp;
 
 use super::{
@@ -24,6 +24,8 @@ pub(crate) const REMOVED: &str = "X-Portreeve-Removed";
 
 /// How many characters of the text a preview has.
 const PREVIEW: usize = 255;
+/// How much of a text is shown, in bytes as sent.
+const MAX_TEXT: usize = 4 << 20;
 
 /// What to do beyond the attachments.
 #[derive(Debug, Clone, Copy, Default)]
@@ -236,16 +238,36 @@ fn preview(raw: &[u8], leaves: &[Leaf]) -> String {
     else {
         return String::new();
     };
-    let body = raw.get(leaf.body.clone()).unwrap_or_default();
-    let head = body.get(..body.len().min(8 * 1024)).unwrap_or_default();
-    let bytes = decode(leaf.headers.encoding(), head);
-    let charset = leaf.headers.charset.as_deref();
-    let text = match charset.and_then(|name| charset_decoder(name.as_bytes())) {
-        Some(decoder) => decoder(&bytes),
-        None => String::from_utf8_lossy(&bytes).into_owned(),
-    };
+    let text = decoded_text(raw, leaf, 8 * 1024);
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(PREVIEW).collect()
+}
+
+/// The text of a message, plain: its first part that is text and no attachment; markup is taken off where
+/// there is no plain one. Empty where it has none.
+pub(crate) fn text(raw: &[u8]) -> String {
+    let leaves = split(raw).leaves;
+    let texts = || leaves.iter().filter(|leaf| kind(leaf).is_none());
+    if let Some(leaf) = texts().find(|leaf| leaf.headers.is("text", "plain") || leaf.headers.main.is_empty())
+    {
+        return decoded_text(raw, leaf, MAX_TEXT);
+    }
+    match texts().find(|leaf| leaf.headers.is("text", "html")) {
+        Some(leaf) => html_to_text(&decoded_text(raw, leaf, MAX_TEXT)),
+        None => String::new(),
+    }
+}
+
+/// What the first `limit` bytes of a part say, in UTF-8.
+fn decoded_text(raw: &[u8], leaf: &Leaf, limit: usize) -> String {
+    let body = raw.get(leaf.body.clone()).unwrap_or_default();
+    let head = body.get(..body.len().min(limit)).unwrap_or_default();
+    let bytes = decode(leaf.headers.encoding(), head);
+    let charset = leaf.headers.charset.as_deref();
+    match charset.and_then(|name| charset_decoder(name.as_bytes())) {
+        Some(decoder) => decoder(&bytes),
+        None => String::from_utf8_lossy(&bytes).into_owned(),
+    }
 }
 
 #[cfg(test)]
