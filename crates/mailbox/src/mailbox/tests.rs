@@ -22,7 +22,7 @@ use crate::{Maildir, MaildirOptions, OnUpload, sample};
 impl Mailbox {
     /// Makes the next operation look at the mailbox, however recent the last look is.
     pub(crate) fn look_again(&self) {
-        self.shared.tree.forget();
+        self.shared.tree.age();
         self.shared.views.expire();
     }
 }
