@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) upload_lifetime: Duration,
     pub(crate) token_error: Option<(u16, String, u32, String)>,
     pub(crate) no_content_length: bool,
+    pub(crate) expand_most: Option<usize>,
+    pub(crate) app_concurrency: usize,
 }
 
 impl Default for Settings {
@@ -93,6 +95,8 @@ impl Default for Settings {
             upload_lifetime: Duration::from_secs(24 * 3600),
             token_error: None,
             no_content_length: false,
+            expand_most: None,
+            app_concurrency: usize::MAX,
         }
     }
 }
@@ -103,6 +107,8 @@ pub struct Faults {
     settings: Mutex<Settings>,
     changed: Condvar,
     released: watch::Sender<u64>,
+    /// How often every connection was broken, and whether there is nobody at all.
+    line: watch::Sender<(u64, bool)>,
 }
 
 /// Calls that are held up; they go on when it is dropped or released.
@@ -161,6 +167,7 @@ impl Faults {
             settings: Mutex::new(Settings::default()),
             changed: Condvar::new(),
             released: watch::Sender::new(0),
+            line: watch::Sender::new((0, false)),
         })
     }
 
@@ -293,6 +300,16 @@ impl Faults {
         self.set(|s| s.concurrency = most);
     }
 
+    /// How many requests of one application may be in flight over all mailboxes (default: as many as it likes).
+    pub fn app_concurrency(&self, most: usize) {
+        self.set(|s| s.app_concurrency = most);
+    }
+
+    /// An expanded collection holds no more than this and says where the rest is.
+    pub fn expand_most(&self, most: Option<usize>) {
+        self.set(|s| s.expand_most = most);
+    }
+
     /// How long an upload session lives from its last part on.
     pub fn upload_lifetime(&self, lifetime: Duration) {
         self.set(|s| s.upload_lifetime = lifetime);
@@ -303,7 +320,21 @@ impl Faults {
         self.set(|s| s.no_content_length = yes);
     }
 
+    /// Breaks every connection that is open, whatever is on its way there.
+    pub fn break_connections(&self) {
+        self.line.send_modify(|(times, _)| *times += 1);
+    }
+
+    /// Nobody is there: connections break and new ones are closed before TLS begins.
+    pub fn offline(&self, yes: bool) {
+        self.line.send_modify(|line| *line = (line.0 + 1, yes));
+    }
+
     // What the server asks.
+
+    pub(crate) fn line(&self) -> watch::Receiver<(u64, bool)> {
+        self.line.subscribe()
+    }
 
     pub(crate) fn settings(&self) -> Settings {
         self.settings.lock().clone()

@@ -262,6 +262,11 @@ impl MailboxHandle {
         self.with(|m| m.service = if yes { Service::Open } else { Service::Disabled });
     }
 
+    /// Every right to it is withdrawn (403 `ErrorAccessDenied`), or given back.
+    pub fn forbid(&self, yes: bool) {
+        self.with(|m| m.forbidden = yes);
+    }
+
     /// The most bytes of attachments that a message may have (default 150 MiB).
     pub fn largest_message(&self, bytes: u64) {
         self.with(|m| m.most = bytes);

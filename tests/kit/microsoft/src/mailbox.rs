@@ -108,6 +108,8 @@ pub(crate) struct Mailbox {
     pub(crate) address: String,
     pub(crate) guid: String,
     pub(crate) service: Service,
+    /// Whether nobody may in.
+    pub(crate) forbidden: bool,
     /// The most bytes that a message may have.
     pub(crate) most: u64,
     pub(crate) folders: BTreeMap<u64, Folder>,
@@ -127,6 +129,7 @@ impl Mailbox {
             address: address.to_owned(),
             guid: guid(salt),
             service: Service::Open,
+            forbidden: false,
             most: 150 << 20,
             folders: BTreeMap::new(),
             messages: BTreeMap::new(),

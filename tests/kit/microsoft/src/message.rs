@@ -113,6 +113,8 @@ pub struct Message {
     pub from: Option<String>,
     /// The sender's name.
     pub from_name: String,
+    /// Its Message-ID with the angle brackets; one is made up if none is said.
+    pub message_id: Option<String>,
     /// The recipients' addresses.
     pub to: Vec<String>,
     /// When it came; now if none is said.
@@ -143,6 +145,7 @@ impl Message {
             subject: Some(subject.to_owned()),
             from: Some("sender@example.test".to_owned()),
             from_name: "A Sender".to_owned(),
+            message_id: None,
             to: Vec::new(),
             received: None,
             categories: Vec::new(),

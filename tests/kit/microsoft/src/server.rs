@@ -55,6 +55,10 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
         };
         let _ = socket.set_nodelay(true);
         let (hub, acceptor) = (Arc::clone(&hub), acceptor.clone());
+        let mut line = hub.faults.line();
+        if line.borrow_and_update().1 {
+            continue;
+        }
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(Duration::from_secs(20), acceptor.accept(socket));
             let Ok(Ok(stream)) = handshake.await else {
@@ -65,9 +69,22 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, tls: Arc<ServerC
                 async move { take(&hub, request, upload).await }
             });
             let builder = auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            tokio::select! {
+                _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                _ = line.changed() => {}
+            }
         });
     }
+}
+
+/// A request in flight: for its mailbox and for its application.
+type Flight = (InFlight, InFlight);
+
+fn enter(hub: &Hub, app: &str, mailbox: &str) -> (Flight, bool) {
+    let settings = hub.faults.settings();
+    let (one, over) = hub.throttle.enter(app, mailbox, settings.concurrency);
+    let (all, over_all) = hub.throttle.enter(app, "*", settings.app_concurrency);
+    ((one, all), over || over_all)
 }
 
 fn broken() -> io::Error {
@@ -108,10 +125,7 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
     };
     let asker = asker(hub, &asked, side);
     // Counted from the head on, as long as the body is on its way too.
-    let limit = hub.faults.settings().concurrency;
-    let flight = asker
-        .as_ref()
-        .map(|(app, mailbox)| hub.throttle.enter(app, mailbox, limit));
+    let flight = asker.as_ref().map(|(app, mailbox)| enter(hub, app, mailbox));
     asked.body = read(body).await?;
     let note = note(
         hub,
@@ -120,13 +134,12 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
         asker.map(|(_, m)| m),
         parts.version == Version::HTTP_2,
     );
+    hub.throttle.came(&line(&asked));
     let latency = hub.faults.settings().latency;
     if side != Host::Entra && !latency.is_zero() {
         tokio::time::sleep(latency).await;
     }
-    hub.faults
-        .pass(&format!("{} {}", asked.method, asked.target))
-        .await;
+    hub.faults.pass(&line(&asked)).await;
     let (flight, over) = flight.map_or((None, false), |(flight, over)| (Some(flight), over));
     let answer = if over {
         Some(throttled(hub))
@@ -137,6 +150,7 @@ async fn take(hub: &Arc<Hub>, request: Request<Incoming>, upload: bool) -> Resul
         return Err(broken());
     };
     note.status(answer.status);
+    remember_wait(hub, &asked, &answer);
     Ok(respond(hub, answer, flight, note))
 }
 
@@ -179,6 +193,19 @@ fn note(hub: &Hub, asked: &Asked, host: Host, mailbox: Option<String>, http2: bo
         batched: asked.batched,
         http2,
     })
+}
+
+/// A request in one line, as switches look for it.
+fn line(asked: &Asked) -> String {
+    format!("{} {}", asked.method, asked.target)
+}
+
+/// Who is told to wait should wait.
+fn remember_wait(hub: &Hub, asked: &Asked, answer: &Answer) {
+    let told = answer.headers.iter().find(|(name, _)| *name == "retry-after");
+    if let Some(seconds) = told.and_then(|(_, value)| value.parse().ok()) {
+        hub.throttle.wait(&line(asked), seconds);
+    }
 }
 
 fn throttled(hub: &Hub) -> Answer {
@@ -237,7 +264,7 @@ fn failure(hub: &Hub, status: u16) -> Answer {
 
 /// Judges and does what is asked, faults included; nothing if the connection must break.
 fn done(hub: &Hub, asked: &Asked, side: Host) -> Option<Answer> {
-    let line = format!("{} {}", asked.method, asked.target);
+    let line = line(asked);
     match hub.faults.must_fail(&line) {
         Some(0) => return None,
         Some(status) => return Some(failure(hub, status)),
@@ -330,11 +357,9 @@ fn batched(hub: &Hub, asked: &Asked) -> Answer {
     let mut answers = BTreeMap::new();
     for one in all {
         let asker = asker(hub, &one.asked, Host::Graph);
-        let limit = hub.faults.settings().concurrency;
-        let flight = asker
-            .as_ref()
-            .map(|(app, mailbox)| hub.throttle.enter(app, mailbox, limit));
+        let flight = asker.as_ref().map(|(app, mailbox)| enter(hub, app, mailbox));
         let note = note(hub, &one.asked, Host::Graph, asker.map(|(_, m)| m), false);
+        hub.throttle.came(&line(&one.asked));
         let answer = if flight.as_ref().is_some_and(|(_, over)| *over) {
             throttled(hub)
         } else if batch::blocked(&one, &answers) {
@@ -347,13 +372,14 @@ fn batched(hub: &Hub, asked: &Asked) -> Answer {
             done(hub, &one.asked, Host::Graph).unwrap_or_else(|| failure(hub, 503))
         };
         note.status(answer.status);
+        remember_wait(hub, &one.asked, &answer);
         answers.insert(one.id, answer);
     }
     batch::show(&answers)
 }
 
 /// Puts an answer on the wire.
-fn respond(hub: &Hub, answer: Answer, flight: Option<InFlight>, note: Note) -> Response<Out> {
+fn respond(hub: &Hub, answer: Answer, flight: Option<Flight>, note: Note) -> Response<Out> {
     let mut response = Response::builder()
         .status(answer.code())
         .header("request-id", crate::mailbox::guid(1))
@@ -391,11 +417,14 @@ fn respond(hub: &Hub, answer: Answer, flight: Option<InFlight>, note: Note) -> R
 }
 
 /// The bytes of a download, piece by piece; broken off after `cut` bytes.
-fn download(content: Content, cut: Option<u64>, flight: Option<InFlight>, note: Note) -> Out {
+fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: Note) -> Out {
+    let flight = flight.filter(|_| !content.is_empty());
     let pieces = futures::stream::unfold((0u64, flight), move |(at, flight)| {
         let (content, note) = (content.clone(), note.clone());
         async move {
             if cut.is_some_and(|cut| at >= cut) {
+                // A reset takes what is still queued with it; what was sent should arrive first.
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 return Some((Err(broken()), (u64::MAX, None)));
             }
             let most = cut.map_or(PIECE, |cut| usize::try_from(cut - at).unwrap_or(PIECE).min(PIECE));
@@ -410,4 +439,32 @@ fn download(content: Content, cut: Option<u64>, flight: Option<InFlight>, note: 
         }
     });
     StreamBody::new(pieces.boxed()).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_piece_is_in_flight_no_more() {
+        let throttle = Arc::new(Throttle::default());
+        let flight = || (throttle.enter("app", "box", 4).0, throttle.enter("app", "*", 4).0);
+        let note = Note::default();
+        let content = Content::Generated {
+            size: PIECE as u64 + 1,
+            seed: 1,
+        };
+        let mut body = download(content, None, Some(flight()), note.clone());
+        assert_eq!(throttle.now("box"), 1);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((first.len(), throttle.now("box")), (PIECE, 1));
+        let last = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            (last.len(), throttle.now("box")),
+            (1, 0),
+            "let go before the last byte is sent"
+        );
+        let _nothing = download(Content::from(""), None, Some(flight()), note);
+        assert_eq!(throttle.now("box"), 0);
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     entra::{assertion, keys, keys::ClientCertificate, tokens},
     faults::Faults,
     handle::MailboxHandle,
-    log::{Call, Log},
+    log::{Call, Host, Log},
     mailbox::Mailbox,
     pki, server,
     server::Hub,
@@ -204,7 +204,7 @@ impl Standin {
     /// What Entra grants the application, for every mailbox; it is in its tokens from then on.
     pub fn roles(&self, app: &str, roles: &[&str]) {
         self.app(app, |app| {
-            app.roles = roles.iter().map(|r| (*r).to_owned()).collect()
+            app.roles = roles.iter().map(|r| (*r).to_owned()).collect();
         });
     }
 
@@ -224,7 +224,7 @@ impl Standin {
     /// Takes back every grant by RBAC for a mailbox.
     pub fn rbac_revoke(&self, app: &str, mailbox: &str) {
         self.app(app, |app| {
-            app.rbac.retain(|(m, _)| !m.eq_ignore_ascii_case(mailbox))
+            app.rbac.retain(|(m, _)| !m.eq_ignore_ascii_case(mailbox));
         });
     }
 
@@ -345,7 +345,7 @@ impl Standin {
         self.hub.log.all()
     }
 
-    /// How many calls there were.
+    /// How many calls there were; a batch counts, and so does each request in it.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.log().len() as u64
@@ -360,22 +360,53 @@ impl Standin {
             .count() as u64
     }
 
+    /// How many requests came over the wire, those for tokens left out: a batch is one.
+    #[must_use]
+    pub fn round_trips(&self) -> u64 {
+        self.log()
+            .iter()
+            .filter(|c| c.host != Host::Entra && !c.batched)
+            .count() as u64
+    }
+
+    /// How many bytes of bodies came and went with these.
+    #[must_use]
+    pub fn traffic(&self) -> (u64, u64) {
+        let log = self.log();
+        let counted = log.iter().filter(|c| c.host != Host::Entra && !c.batched);
+        counted.fold((0, 0), |(came, went), call| {
+            (came + call.bytes_in, went + call.bytes_out)
+        })
+    }
+
     /// Forgets calls and the most that were in flight.
     pub fn clear_log(&self) {
         self.hub.log.clear();
         self.hub.throttle.reset();
     }
 
-    /// The most requests for a mailbox (of one application) that were in flight at once, refused ones too.
+    /// The most requests for a mailbox (of one application) that were in flight at once, refused ones too; `*` is all mailboxes.
     #[must_use]
     pub fn most_in_flight(&self, mailbox: &str) -> usize {
         self.hub.throttle.most(mailbox)
+    }
+
+    /// How many requests for a mailbox are in flight now.
+    #[must_use]
+    pub fn in_flight(&self, mailbox: &str) -> usize {
+        self.hub.throttle.now(mailbox)
     }
 
     /// How many requests were over the limit of their mailbox.
     #[must_use]
     pub fn over_limit(&self) -> u64 {
         self.hub.throttle.over()
+    }
+
+    /// How many requests came again before the time that `Retry-After` had told them.
+    #[must_use]
+    pub fn early_retries(&self) -> u64 {
+        self.hub.throttle.early()
     }
 
     /// How many access tokens were given out.

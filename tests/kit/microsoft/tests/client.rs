@@ -45,14 +45,21 @@ impl Got {
     }
 }
 
-pub fn http(standin: &Standin) -> reqwest::Client {
+fn builder(standin: &Standin) -> reqwest::ClientBuilder {
     let authority = std::fs::read(standin.ca_file()).unwrap();
     reqwest::Client::builder()
         .tls_certs_only([Certificate::from_pem(&authority).unwrap()])
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .build()
-        .unwrap()
+}
+
+pub fn http(standin: &Standin) -> reqwest::Client {
+    builder(standin).build().unwrap()
+}
+
+/// One that speaks HTTP/1.1 only.
+pub fn http1(standin: &Standin) -> reqwest::Client {
+    builder(standin).http1_only().build().unwrap()
 }
 
 pub struct Client<'s> {

@@ -98,6 +98,34 @@ fn find(stored: &Stored, id: &str) -> Result<Hung, Answer> {
         .ok_or_else(not_found)
 }
 
+/// `$expand=microsoft.graph.itemattachment/item`, with or without a `$select` of its own: what the item is.
+fn expand(desk: &Desk<'_>, hung: &Hung, shown: &mut Value) -> Result<(), Answer> {
+    let text = desk
+        .asked
+        .query()
+        .remove("$expand")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let inner = text.strip_prefix("microsoft.graph.itemattachment/item");
+    if !inner.is_some_and(|i| i.is_empty() || (i.starts_with("($select=") && i.ends_with(')'))) {
+        return Err(Answer::error(
+            400,
+            "RequestBroker--ParseUri",
+            "Parsing OData Select and Expand failed.",
+        ));
+    }
+    if let Kind::Item { mime } = &hung.attachment.kind {
+        let start = mime.piece(0, 15);
+        let kind = match start.as_ref() {
+            b"BEGIN:VCALENDAR" => "event",
+            start if start.starts_with(b"BEGIN:VCARD") => "contact",
+            _ => "message",
+        };
+        shown["item"] = json!({"@odata.type": format!("#microsoft.graph.{kind}"), "id": ""});
+    }
+    Ok(())
+}
+
 /// Everything below `attachments`.
 pub(crate) fn answer(
     desk: &mut Desk<'_>,
@@ -117,7 +145,11 @@ pub(crate) fn answer(
             pages::only(desk, &["$select", "$expand"])?;
             let hung = find(stored, id)?;
             let select = select(desk, false)?;
-            Ok(Answer::json(200, show(desk, &hung, select.as_deref(), false)))
+            let mut shown = show(desk, &hung, select.as_deref(), false);
+            if desk.asked.query().contains_key("$expand") {
+                expand(desk, &hung, &mut shown)?;
+            }
+            Ok(Answer::json(200, shown))
         }
         ("GET", [id, "$value"]) => {
             let hung = find(stored, id)?;

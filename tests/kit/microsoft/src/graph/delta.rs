@@ -2,7 +2,7 @@
 //! Invariants: what changes while the pages are read comes with the next round; links are opaque, good as they were given, and
 //! may expire (410).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ pub(crate) struct DeltaState {
     size: usize,
     /// Everything up to this number of a change has been told, or will be by the pages that are left.
     since: u64,
-    /// What is left of the pages of this round; none at the start of the next one.
-    left: Option<Vec<Item>>,
+    /// What this round tells and how much of it has been told; none at the start of the next one.
+    left: Option<(Arc<Vec<Item>>, usize)>,
 }
 
 /// Something to tell.
@@ -104,7 +104,7 @@ pub(crate) fn messages(desk: &mut Desk<'_>, folder: &str) -> Result<Answer, Answ
         change,
         size,
         since: mailbox.latest(),
-        left: Some(left),
+        left: Some((Arc::new(left), 0)),
     };
     tell(desk, state)
 }
@@ -139,7 +139,7 @@ pub(crate) fn folders(desk: &mut Desk<'_>) -> Result<Answer, Answer> {
         change: None,
         size,
         since: mailbox.latest(),
-        left: Some(left),
+        left: Some((Arc::new(left), 0)),
     };
     tell(desk, state)
 }
@@ -217,7 +217,7 @@ fn round(desk: &mut Desk<'_>, word: &str) -> Result<Answer, Answer> {
     }
     left.reverse();
     state.since = latest;
-    state.left = Some(left);
+    state.left = Some((Arc::new(left), 0));
     tell(desk, state)
 }
 
@@ -234,10 +234,10 @@ pub(crate) fn go_on(desk: &mut Desk<'_>, word: &str) -> Result<Answer, Answer> {
 
 /// One page.
 fn tell(desk: &mut Desk<'_>, mut state: DeltaState) -> Result<Answer, Answer> {
-    let mut left = state.left.take().unwrap_or_default();
-    let rest = left.split_off(state.size.min(left.len()));
+    let (all, from) = state.left.take().unwrap_or_default();
+    let to = (from + state.size).min(all.len());
     let mut value = Vec::new();
-    for item in &left {
+    for item in &all[from..to] {
         let shown = match item {
             Item::There(key) => show(desk, &state, *key),
             Item::Gone(immutable, regular) => {
@@ -253,10 +253,10 @@ fn tell(desk: &mut Desk<'_>, mut state: DeltaState) -> Result<Answer, Answer> {
         value.push(first);
     }
     let mut page = json!({"@odata.context": format!("{}/v1.0/$metadata#Collection(delta)", desk.asked.origin), "value": value});
-    if rest.is_empty() {
+    if to == all.len() {
         page["@odata.deltaLink"] = json!(link(desk, "deltatoken", state));
     } else {
-        state.left = Some(rest);
+        state.left = Some((all, to));
         page["@odata.nextLink"] = json!(link(desk, "skiptoken", state));
     }
     Ok(Answer::json(200, page))

@@ -9,11 +9,35 @@ use crate::{
     wire::{Answer, odata},
 };
 
+/// Well-known names of folders that no mailbox here has: known, but not found.
+const ABSENT: &[&str] = &[
+    "clutter",
+    "conflicts",
+    "conversationhistory",
+    "localfailures",
+    "recoverableitemsdeletions",
+    "scheduled",
+    "searchfolders",
+    "serverfailures",
+    "syncissues",
+];
+
+fn missing() -> Answer {
+    Answer::error(
+        404,
+        "ErrorFolderNotFound",
+        "The specified folder could not be found in the store.",
+    )
+}
+
 /// The folder of an id or a well-known name.
 pub(crate) fn find(desk: &mut Desk<'_>, id: &str) -> Result<Folder, Answer> {
     let mailbox = desk.mailbox();
     if let Some(folder) = mailbox.well_known(id) {
         return Ok(folder.clone());
+    }
+    if ABSENT.iter().any(|name| name.eq_ignore_ascii_case(id)) {
+        return Err(missing());
     }
     if !well_formed(id) {
         return Err(malformed());
@@ -23,13 +47,7 @@ pub(crate) fn find(desk: &mut Desk<'_>, id: &str) -> Result<Folder, Answer> {
         .values()
         .find(|f| f.id == id)
         .cloned()
-        .ok_or_else(|| {
-            Answer::error(
-                404,
-                "ErrorFolderNotFound",
-                "The specified folder could not be found in the store.",
-            )
-        })
+        .ok_or_else(missing)
 }
 
 pub(crate) fn show(mailbox: &Mailbox, folder: &Folder, select: Option<&[String]>) -> Value {

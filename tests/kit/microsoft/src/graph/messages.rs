@@ -15,10 +15,11 @@ use crate::{
 };
 
 pub(crate) fn internet_id(stored: &Stored) -> String {
-    format!(
-        "<{:016x}@standin.test>",
-        mix(stored.created.as_second().unsigned_abs() ^ stored.key << 20)
-    )
+    let made = || {
+        let number = mix(stored.created.as_second().unsigned_abs() ^ (stored.key << 20));
+        format!("<{number:016x}@standin.test>")
+    };
+    stored.message.message_id.clone().unwrap_or_else(made)
 }
 
 pub(crate) fn find(desk: &mut Desk<'_>, id: &str) -> Result<Stored, Answer> {
@@ -70,7 +71,7 @@ fn property(mailbox: &Mailbox, stored: &Stored, name: &str, text_body: bool) -> 
 
 /// HTML unless text is preferred, as Graph does.
 fn body(message: &Message, text: bool) -> Value {
-    if message.html == !text {
+    if message.html != text {
         let kind = if message.html { "html" } else { "text" };
         return json!({"contentType": kind, "content": message.body});
     }
@@ -131,12 +132,25 @@ fn show_expanded(
 ) -> Value {
     let mut shown = show(desk, stored, select);
     if let Some(expand) = expand {
-        let all: Vec<Value> = stored
-            .hung
-            .iter()
-            .map(|h| attachments::show(desk, h, expand.select.as_deref(), true))
-            .collect();
+        let most = desk
+            .settings
+            .expand_most
+            .unwrap_or(usize::MAX)
+            .min(stored.hung.len());
+        let show = |h| attachments::show(desk, h, expand.select.as_deref(), true);
+        let all: Vec<Value> = stored.hung.iter().take(most).map(show).collect();
         shown["attachments"] = json!(all);
+        if most < stored.hung.len() {
+            let user = desk.mailbox().address.clone();
+            let select = expand
+                .select
+                .as_ref()
+                .map(|s| format!("?$select={}", s.join(",")))
+                .unwrap_or_default();
+            let id = stored.ids.shown(desk.immutable);
+            let first = format!("/v1.0/users/{user}/messages/{id}/attachments{select}");
+            shown["attachments@odata.nextLink"] = json!(pages::link_to(desk, first, most, false));
+        }
     }
     shown
 }

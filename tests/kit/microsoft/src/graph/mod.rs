@@ -158,6 +158,14 @@ pub(crate) fn answer(
         );
     };
     if rest.is_empty() {
+        let own = matches!(token.who, Who::User(_)) && parts[1] == "me";
+        if !own && !token.roles.iter().any(|r| r.starts_with("User.Read")) {
+            return Answer::error(
+                403,
+                "Authorization_RequestDenied",
+                "Insufficient privileges to complete the operation.",
+            );
+        }
         let mailbox = &world.mailboxes[at];
         return Answer::json(
             200,
@@ -195,6 +203,9 @@ pub(crate) fn answer(
 /// Whether the bearer may do this to this mailbox.
 fn may(world: &mut World, at: usize, method: &Method, rest: &[&str], token: &Token) -> Result<(), Answer> {
     let address = world.mailboxes[at].address.to_lowercase();
+    if world.mailboxes[at].forbidden {
+        return Err(denied());
+    }
     let sends = matches!(rest.last(), Some(&"send" | &"sendMail"));
     let needed: &[&str] = if sends {
         &["Mail.Send"]

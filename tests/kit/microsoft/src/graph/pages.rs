@@ -63,12 +63,19 @@ pub(crate) fn only(desk: &Desk<'_>, known: &[&str]) -> Result<(), Answer> {
 }
 
 fn link(desk: &mut Desk<'_>, skip: usize, blank: bool) -> String {
+    let first = desk.asked.target.clone();
+    link_to(desk, first, skip, blank)
+}
+
+/// A link that goes on with what `first` asks for.
+pub(crate) fn link_to(desk: &mut Desk<'_>, first: String, skip: usize, blank: bool) -> String {
+    let path = first.split('?').next().unwrap_or_default().to_owned();
     let word = desk.world.mint();
     // An escaped dollar and a character that need not be escaped: who takes the link apart and puts it together again breaks it.
-    let shown = format!("{}?%24skiptoken=%7E{word}", desk.asked.path());
+    let shown = format!("{path}?%24skiptoken=%7E{word}");
     let page = Page {
         shown: shown.clone(),
-        first: desk.asked.target.clone(),
+        first,
         skip,
         blank,
     };

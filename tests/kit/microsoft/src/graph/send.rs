@@ -47,6 +47,7 @@ pub(crate) fn read(body: &Value) -> Result<Message, Answer> {
         .as_str()
         .unwrap_or_default()
         .to_owned();
+    message.message_id = body["internetMessageId"].as_str().map(str::to_owned);
     message.to = addresses(&body["toRecipients"]);
     message.to.extend(addresses(&body["ccRecipients"]));
     message.to.extend(addresses(&body["bccRecipients"]));

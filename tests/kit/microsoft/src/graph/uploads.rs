@@ -135,6 +135,17 @@ pub(crate) fn answer(world: &mut World, settings: &Settings, asked: &Asked) -> A
             "The upload session must not be sent an Authorization header.",
         );
     }
+    if let Some((mailbox, message)) = world
+        .uploads
+        .get(&asked.target)
+        .map(|u| (u.mailbox.clone(), u.message))
+        && !world
+            .mailbox(&mailbox)
+            .is_some_and(|m| m.messages.contains_key(&message))
+    {
+        world.uploads.remove(&asked.target);
+        return gone();
+    }
     let Some(upload) = world.uploads.get_mut(&asked.target) else {
         return gone();
     };

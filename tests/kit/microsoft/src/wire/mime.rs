@@ -122,6 +122,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Message> {
         .and_then(|f| f.name())
         .unwrap_or_default()
         .to_owned();
+    message.message_id = parsed.message_id().map(|id| format!("<{id}>"));
     message.to = address(parsed.to());
     message.received = parsed
         .date()
