@@ -351,7 +351,7 @@ impl Inner {
     async fn first_round(&self, folder: &FolderId, slot: &Slot) -> FsResult<()> {
         let id = segment(&folder.0);
         let path = format!("mailFolders/{id}/messages/delta?$select={DELTA_FIELDS}");
-        let mut round: Round<MessageItem> = Round::Pages(self.graph.pages(&path, Some(DELTA)));
+        let mut round: Round<MessageItem> = Round::Pages(Box::new(self.graph.pages(&path, Some(DELTA))));
         let mut listed: HashSet<MessageId> = {
             let state = slot.state.lock().await;
             state.index.iter().flat_map(Index::ids).cloned().collect()
