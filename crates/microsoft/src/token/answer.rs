@@ -114,11 +114,12 @@ pub(super) fn refused(status: u16, body: &[u8], retry: Option<Duration>) -> Toke
     } else {
         TokenFault::Refused
     };
-    // Ids and times follow the first line; they are kept apart.
+    // Ids and times follow, on lines of their own or on the same one; they are kept apart.
     let text = fault
         .error_description
         .split(['\r', '\n'])
         .next()
+        .and_then(|line| line.split(" Trace ID:").next())
         .unwrap_or_default();
     let description = if text.is_empty() {
         format!("the token endpoint answered {status}")

@@ -52,7 +52,11 @@ async fn many_callers_are_one_request() {
 #[tokio::test]
 async fn a_refusal_is_shared_and_stands_for_a_while() {
     let stage = Stage::open(|_| denied(401, "invalid_client", 7_000_222)).await;
-    let source = cloud().tokens(&stage.app(secret("s3cret")), "scope").unwrap();
+    let app = App {
+        backoff: Duration::from_secs(60),
+        ..stage.app(secret("s3cret"))
+    };
+    let source = cloud().tokens(&app, "scope").unwrap();
     for told in join_all((0..20).map(|_| source.token())).await {
         let told = told.unwrap_err();
         assert_eq!(told.kind, TokenFault::Refused);

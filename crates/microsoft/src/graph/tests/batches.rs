@@ -65,6 +65,11 @@ async fn each_item_is_tried_again_by_its_own_rules() {
             let url = request["url"].as_str().unwrap();
             match url.rsplit('/').next().unwrap() {
                 "throttled" if first => json!({"status": 429, "headers": {"Retry-After": "0"}}),
+                "embedded" if first => json!({"status": 200, "body": {"error": {"code": "UnknownError"}}}),
+                "cut" if first => {
+                    json!({"status": 200, "headers": {"Content-Type": "application/json"}, "body": "{\"of\""})
+                }
+                "raw" => json!({"status": 200, "headers": {"Content-Type": "text/plain"}, "body": "QQ=="}),
                 "unwell" if first => json!({"status": 504}),
                 "created" => json!({"status": 504, "body": {"error": {"code": "x"}}}),
                 "refused" if first => json!({"status": 503}),
@@ -87,12 +92,16 @@ async fn each_item_is_tried_again_by_its_own_rules() {
             post("refused"),
             BatchItem::get("missing"),
             BatchItem::delete("deleted"),
+            BatchItem::get("embedded"),
+            BatchItem::get("cut"),
+            BatchItem::get("raw"),
         ])
         .await
         .unwrap();
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [200, 200, 200, 504, 200, 404, 204]);
+    assert_eq!(statuses, [200, 200, 200, 504, 200, 404, 204, 200, 200, 200]);
     assert!(answers[3].error.as_ref().unwrap().uncertain);
+    assert!(answers[7].body["of"].is_string() && answers[8].body["of"].is_string());
     let again: Vec<String> = stage.asked()[2].json()["requests"]
         .as_array()
         .unwrap()
@@ -107,7 +116,10 @@ async fn each_item_is_tried_again_by_its_own_rules() {
                 .to_owned()
         })
         .collect();
-    assert_eq!(again, ["throttled", "unwell", "refused", "deleted"]);
+    assert_eq!(
+        again,
+        ["throttled", "unwell", "refused", "deleted", "embedded", "cut"]
+    );
     assert_eq!(stage.count_of("$batch"), 2);
 }
 
