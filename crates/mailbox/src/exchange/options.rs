@@ -28,9 +28,11 @@ pub struct ExchangeOptions {
     pub mailbox: Addresses,
     /// Directory (tenant) ID of the app registration: a GUID or one of the directory's domains.
     #[serde(alias = "tenant")]
+    #[schemars(extend("x-aliases" = ["tenant"]))]
     pub directory_id: String,
     /// Application (client) ID of the app registration.
     #[serde(alias = "client_id")]
+    #[schemars(extend("x-aliases" = ["client_id"]))]
     pub application_id: String,
     /// The app's client secret: its Value, not its Secret ID. Give one of `password`, `certificate` with
     /// `key`, `federated_token_file` and `refresh_token`.
