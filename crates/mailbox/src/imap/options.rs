@@ -332,7 +332,7 @@ mod tests {
             ("token_endpoint", |o| o.token_endpoint = Some("https://x".into())),
             ("mailbox", |o| o.mailbox = Some(Addresses::One("a/b".into()))),
             ("fresh_for", |o| {
-                o.fresh_for = DurationText(Duration::from_hours(2))
+                o.fresh_for = DurationText(Duration::from_hours(2));
             }),
         ] {
             let found = problems(|o| {

@@ -118,12 +118,6 @@ impl World {
             .doveadm(&["search", "-u", "alice", "mailbox", folder], b"");
         said.lines().count()
     }
-
-    /// The raw messages of a folder.
-    fn raw(&self, folder: &str) -> String {
-        self.dovecot
-            .doveadm(&["fetch", "-u", "alice", "text", "mailbox", folder], b"")
-    }
 }
 
 fn surroundings(shelf: &Arc<MemoryShelf>, spool: &TempDir) -> Surroundings {

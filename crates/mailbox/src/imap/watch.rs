@@ -25,11 +25,14 @@ const FORGOTTEN: Duration = Duration::from_mins(15);
 /// How long a failure stands.
 const AGAIN: Duration = Duration::from_secs(20);
 
+/// The folder that is to be watched.
+type Wanted = watch::Receiver<Option<FolderId>>;
+
 /// The one who watches.
 pub(super) struct Watch {
     wanted: watch::Sender<Option<FolderId>>,
     /// Until the first listing.
-    task: Mutex<Option<(Weak<Inner>, watch::Receiver<Option<FolderId>>)>>,
+    task: Mutex<Option<(Weak<Inner>, Wanted)>>,
 }
 
 impl Watch {
@@ -57,7 +60,7 @@ impl Watch {
     }
 }
 
-async fn run(mailbox: Weak<Inner>, mut wanted: watch::Receiver<Option<FolderId>>) {
+async fn run(mailbox: Weak<Inner>, mut wanted: Wanted) {
     let mut connection: Option<Connection> = None;
     let mut at_once = false;
     while at_once || wanted.changed().await.is_ok() {
@@ -84,7 +87,7 @@ async fn run(mailbox: Weak<Inner>, mut wanted: watch::Receiver<Option<FolderId>>
 }
 
 /// The folder that stays the last one listed.
-async fn settled(wanted: &mut watch::Receiver<Option<FolderId>>) -> Option<FolderId> {
+async fn settled(wanted: &mut Wanted) -> Option<FolderId> {
     loop {
         let folder = wanted.borrow_and_update().clone();
         match timeout(SETTLED, wanted.changed()).await {
@@ -102,7 +105,7 @@ async fn listen(
     connection: &mut Option<Connection>,
     folder: &FolderId,
     slot: &Arc<Slot>,
-    wanted: &mut watch::Receiver<Option<FolderId>>,
+    wanted: &mut Wanted,
 ) -> Result<bool, ImapError> {
     if !connection.as_ref().is_some_and(Connection::usable) {
         let Some(inner) = mailbox.upgrade() else {

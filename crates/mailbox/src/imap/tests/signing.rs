@@ -78,10 +78,10 @@ async fn by_a_token_that_the_server_asks_about() {
         return;
     }
     let (standin, dir) = (Standin::start(), tempfile::tempdir().unwrap());
-    standin.roles(&standin.app_id(), &["IMAP.AccessAsApp"]);
+    standin.roles(standin.app_id(), &["IMAP.AccessAsApp"]);
     let dovecot = Dovecot::start(&Tokens::Introspected);
     let mut options = oauth(&standin, &dovecot, &dir);
-    let secrets = password(&standin.secret());
+    let secrets = password(standin.secret());
     for mechanism in [Mechanism::Auto, Mechanism::Xoauth2, Mechanism::Oauthbearer] {
         options.mechanism = mechanism;
         dovecot.grant_all("alice@example.com");
@@ -138,7 +138,7 @@ async fn by_a_token_that_the_server_checks_itself() {
     let mut options = oauth(&standin, &dovecot, &dir);
     options.scopes = "https://outlook.office.com/IMAP.AccessAsUser.All offline_access".into();
     options.refresh_token = Some(SecretText::Inline(Secret::new("unused".into())));
-    let token = standin.refresh_token(&standin.app_id(), "alice@example.com");
+    let token = standin.refresh_token(standin.app_id(), "alice@example.com");
     let secrets = ImapSecrets {
         password: Some(Secret::new(standin.secret().to_owned())),
         refresh_token: Some(Secret::new(token)),
