@@ -30,8 +30,8 @@ use portreeve_vfs::{FsErrorKind, FsResult};
 use tokio::sync::Mutex;
 
 use crate::{
-    ChangeToken, Content, Draft, Folder, FolderId, MailStore, Mailbox, Message, MessageId, OptionsError,
-    Page, PageCursor, PartId, StoreAbilities, Surroundings, Template,
+    ChangeToken, Content, Draft, Folder, FolderId, Layout, MailStore, Mailbox, Message, MessageId,
+    OptionsError, Page, PageCursor, PartId, StoreAbilities, Surroundings, Template,
 };
 use delta::{First, Round};
 use folders::Folders;
@@ -126,7 +126,7 @@ impl Exchange {
         } else {
             ""
         };
-        let every_message = options.mail.inline;
+        let every_message = options.mail.inline || options.mail.layout == Layout::Messages;
         let fields = format!("{FIELDS}{preview}");
         let inner = Inner {
             graph,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Inner,
+    index::Known,
     wire::{FOLDER_FIELDS, FolderItem, MessageItem},
 };
 use crate::{Content, Draft, Folder, FolderId, FolderKind, Message, MessageId, PartId};
@@ -79,6 +80,7 @@ impl Inner {
             .await;
         if is_done(&done) {
             self.gone(folder, message).await;
+            self.stale_well_known("deleteditems").await;
         }
         done.map_err(|error| self.told(&error))
     }
@@ -116,7 +118,22 @@ impl Inner {
                 return Err(self.told(&error));
             }
         }
+        let known = self.known(folder, message).await;
         self.gone(folder, message).await;
+        match known {
+            Some(known) => {
+                let known = Known {
+                    stamp: "".into(),
+                    ..known
+                };
+                self.changed(to, |index| {
+                    // A full index is refused at the next listing, not here: the message is moved.
+                    let _ = index.put(known);
+                })
+                .await;
+            }
+            None => self.stale(to).await,
+        }
         Ok(())
     }
 
@@ -269,7 +286,7 @@ impl Inner {
         };
         let (message, stamp) = draft;
         self.changed(folder, |index| {
-            let known = super::index::Known {
+            let known = Known {
                 message: Arc::new(message.clone()),
                 stamp: stamp.into(),
             };
@@ -339,7 +356,10 @@ impl Inner {
             .post_raw::<MessageItem>(&path, "text/plain", STANDARD.encode(mime).into())
             .await;
         match made {
-            Ok(made) => Ok((*made.id).into()),
+            Ok(made) => {
+                self.stale(folder).await;
+                Ok((*made.id).into())
+            }
             Err(error)
                 if error.code == "ErrorMimeContentInvalidBase64String"
                     || error.code == "ErrorMimeContentInvalid" =>
@@ -364,6 +384,7 @@ impl Inner {
             .is_none_or(|error| matches!(error.kind, GraphFault::NotFound));
         if gone {
             self.gone(folder, message).await;
+            self.stale_well_known("sentitems").await;
         }
         sent.map(drop).map_err(|error| self.told(&error))
     }

@@ -12,7 +12,7 @@ pub(super) enum Round<T> {
     /// The first page is here already.
     Begun(First<T>),
     /// Under way.
-    Pages(Pages<T>),
+    Pages(Box<Pages<T>>),
 }
 
 /// The first page, as it comes out of a batch.
@@ -35,7 +35,7 @@ pub(super) struct Part<T> {
 impl<T: DeserializeOwned> Round<T> {
     /// One that begins at a link.
     pub(super) fn at(graph: &GraphMailbox, link: &Secret, max_page: u32) -> Self {
-        Self::Pages(graph.pages_from_link(link.expose(), Some(max_page)))
+        Self::Pages(Box::new(graph.pages_from_link(link.expose(), Some(max_page))))
     }
 
     /// The next page. After the one with the link there is none.

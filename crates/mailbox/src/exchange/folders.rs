@@ -128,7 +128,7 @@ impl Inner {
         if !folders.by_level {
             let path = format!("mailFolders/delta?$select={FOLDER_FIELDS}");
             let first = self.graph.pages(&path, Some(PAGE));
-            match self.take_folders(&mut tree, Round::Pages(first)).await {
+            match self.take_folders(&mut tree, Round::Pages(Box::new(first))).await {
                 Ok(link) => folders.link = Some(link),
                 Err(Refused::Asking(error)) if is_refusal(&error) => {
                     tracing::info!(mailbox = %self.address, %error, "deltas of folders are refused: they are asked level by level");

@@ -173,6 +173,10 @@ impl Index {
         Some(known.stamp.clone()).filter(|stamp| !stamp.is_empty())
     }
 
+    pub(super) fn get(&self, id: &MessageId) -> Option<&Known> {
+        self.rows.get(id)
+    }
+
     /// The ids of all messages.
     pub(super) fn ids(&self) -> impl Iterator<Item = &MessageId> {
         self.rows.keys()

@@ -27,7 +27,7 @@ use super::{
     Inner,
     delta::Round,
     folders::{Refused, is_refusal},
-    index::Index,
+    index::{Index, Known},
     wire::{DELTA_FIELDS, MessageItem},
 };
 use crate::{FolderId, MessageId};
@@ -351,7 +351,7 @@ impl Inner {
     async fn first_round(&self, folder: &FolderId, slot: &Slot) -> FsResult<()> {
         let id = segment(&folder.0);
         let path = format!("mailFolders/{id}/messages/delta?$select={DELTA_FIELDS}");
-        let mut round: Round<MessageItem> = Round::Pages(self.graph.pages(&path, Some(DELTA)));
+        let mut round: Round<MessageItem> = Round::Pages(Box::new(self.graph.pages(&path, Some(DELTA))));
         let mut listed: HashSet<MessageId> = {
             let state = slot.state.lock().await;
             state.index.iter().flat_map(Index::ids).cloned().collect()
@@ -378,6 +378,29 @@ impl Inner {
                 return Ok(());
             }
         }
+    }
+
+    /// Something came into a folder that is not known here: its next look asks.
+    pub(super) async fn stale(&self, folder: &FolderId) {
+        let slot = self.slots.held.lock().get(folder).cloned();
+        if let Some(slot) = slot {
+            slot.state.lock().await.asked = None;
+        }
+    }
+
+    /// The same for a folder that every mailbox has.
+    pub(super) async fn stale_well_known(&self, name: &str) {
+        let folder = self.folders.lock().await.tree.well_known(name);
+        if let Some(folder) = folder {
+            self.stale(&folder).await;
+        }
+    }
+
+    /// What is known of a message.
+    pub(super) async fn known(&self, folder: &FolderId, message: &MessageId) -> Option<Known> {
+        let slot = self.slots.held.lock().get(folder).cloned()?;
+        let state = slot.state.lock().await;
+        state.index.as_ref()?.get(message).cloned()
     }
 
     /// We changed a message: seen at once, whatever the next delta is late to tell.

@@ -4,6 +4,7 @@ mod changing;
 mod faults;
 mod following;
 mod listing;
+mod mounted;
 mod reading;
 
 use std::{
@@ -64,15 +65,24 @@ pub(super) fn open(
     limits: GraphLimits,
     around: &Surroundings,
 ) -> Exchange {
+    open_at(options, secret, limits, around, ADDRESS)
+}
+
+pub(super) fn open_at(
+    options: &ExchangeOptions,
+    secret: &str,
+    limits: GraphLimits,
+    around: &Surroundings,
+    address: &str,
+) -> Exchange {
     let secrets = ExchangeSecrets {
         password: Some(Secret::new(secret.to_owned())),
         ..ExchangeSecrets::default()
     };
-    let cloud = Cloud::new(Arc::new(MemoryVault::default()));
     let mut app = options.app(&secrets).unwrap();
     app.backoff = Duration::from_millis(5);
-    let graph = cloud.graph(&app, &options.graph_base(), limits).unwrap();
-    Exchange::over(graph.mailbox(ADDRESS), options, ADDRESS, around).unwrap()
+    let graph = around.cloud.graph(&app, &options.graph_base(), limits).unwrap();
+    Exchange::over(graph.mailbox(address), options, address, around).unwrap()
 }
 
 impl World {

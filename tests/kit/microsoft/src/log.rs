@@ -56,7 +56,7 @@ struct Entry {
 }
 
 /// Where an answer notes what it was.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Note {
     status: Arc<AtomicU16>,
     out: Arc<AtomicU64>,
@@ -79,10 +79,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn add(&self, call: Call) -> Note {
-        let note = Note {
-            status: Arc::default(),
-            out: Arc::default(),
-        };
+        let note = Note::default();
         self.entries.lock().push(Entry {
             call,
             status: Arc::clone(&note.status),

@@ -440,3 +440,31 @@ fn download(content: Content, cut: Option<u64>, flight: Option<Flight>, note: No
     });
     StreamBody::new(pieces.boxed()).boxed_unsync()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_piece_is_in_flight_no_more() {
+        let throttle = Arc::new(Throttle::default());
+        let flight = || (throttle.enter("app", "box", 4).0, throttle.enter("app", "*", 4).0);
+        let note = Note::default();
+        let content = Content::Generated {
+            size: PIECE as u64 + 1,
+            seed: 1,
+        };
+        let mut body = download(content, None, Some(flight()), note.clone());
+        assert_eq!(throttle.now("box"), 1);
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!((first.len(), throttle.now("box")), (PIECE, 1));
+        let last = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(
+            (last.len(), throttle.now("box")),
+            (1, 0),
+            "let go before the last byte is sent"
+        );
+        let _nothing = download(Content::from(""), None, Some(flight()), note);
+        assert_eq!(throttle.now("box"), 0);
+    }
+}

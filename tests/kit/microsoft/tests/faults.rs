@@ -140,10 +140,8 @@ async fn breaks_off(version: Version) {
 #[tokio::test]
 async fn a_fifth_request_for_a_mailbox_is_over_the_limit() {
     let standin = Standin::start();
-    let _ = (
-        standin.mailbox("box@example.test"),
-        standin.mailbox("other@example.test"),
-    );
+    let mailbox = standin.mailbox("box@example.test");
+    let _ = standin.mailbox("other@example.test");
     let client = Client::new(&standin).await;
     let hold = standin.faults().hold("mailFolders/inbox");
     let four: Vec<_> = (0..4)
@@ -176,8 +174,12 @@ async fn a_fifth_request_for_a_mailbox_is_over_the_limit() {
         (5, 1)
     );
     standin.clear_log();
-    for _ in 0..50 {
+    let id = mailbox.deliver("Inbox", Message::new("M").file("a", b"1"));
+    let attachment = mailbox.message(&id).unwrap().attachments.remove(0);
+    let path = format!("messages/{id}/attachments/{attachment}/$value");
+    for _ in 0..100 {
         client.get("mailFolders/inbox").await;
+        assert_eq!(client.get(&path).await.bytes, b"1");
     }
     assert_eq!(
         standin.most_in_flight("box@example.test"),
