@@ -9,6 +9,7 @@
 
 mod delete;
 mod intake;
+mod outbox;
 mod policy;
 mod read;
 mod renaming;
@@ -41,6 +42,8 @@ use crate::{
     ShelfBook, Surroundings, name,
 };
 pub use intake::Spooling;
+use outbox::Outbox;
+pub(crate) use outbox::Outboxes;
 pub use policy::{OptionsError, Policy, option_problems};
 use renaming::Uploaded;
 use tree::{Dir, Node, Tree};
@@ -60,14 +63,29 @@ struct Shared {
     uploaded: Uploaded,
     /// Sizes of whole messages and texts, by version.
     wholes_learnt: Mutex<HashMap<u64, u64>>,
+    /// Only where uploads are sent.
+    outbox: Option<Arc<Outbox>>,
+    /// Held while a message is put into the Outbox.
+    sending: tokio::sync::Mutex<()>,
 }
 
 impl Mailbox {
     /// Over any store.
     #[must_use]
     pub fn new(store: Arc<dyn MailStore>, book: Arc<dyn NameBook>, policy: Policy) -> Self {
+        Self::with(store, book, policy, None)
+    }
+
+    fn with(
+        store: Arc<dyn MailStore>,
+        book: Arc<dyn NameBook>,
+        policy: Policy,
+        outbox: Option<Arc<Outbox>>,
+    ) -> Self {
         let can = store.abilities();
-        let uploads = policy.on_upload != OnUpload::Refuse && can.drafts;
+        let sends = outbox.is_some();
+        let drafts = policy.on_upload == OnUpload::Draft && can.drafts;
+        let uploads = drafts || sends || (policy.on_upload == OnUpload::Import && can.import);
         let limits = [can.max_draft, policy.spool.max_file()];
         let limit = limits.into_iter().flatten().fold(policy.max_upload, u64::min);
         let capabilities = Capabilities {
@@ -77,9 +95,9 @@ impl Mailbox {
             } else {
                 WriteAccess::None
             },
-            remove: can.delete_part && can.delete_message,
-            directories: can.folders,
-            rename: uploads && can.delete_message,
+            remove: sends || (can.delete_part && can.delete_message),
+            directories: sends || can.folders,
+            rename: sends || (drafts && can.delete_message),
             moves: can.delete_message,
             rename_dir: can.folders,
             // In bytes; what is longer might have more characters than a name may.
@@ -94,6 +112,8 @@ impl Mailbox {
             views: Views::new(book, policy.max_entries),
             uploaded: Uploaded::default(),
             wholes_learnt: Mutex::default(),
+            outbox,
+            sending: tokio::sync::Mutex::default(),
             store,
             policy,
         };
@@ -141,6 +161,7 @@ impl Mailbox {
             spool: Arc::new(Spooling::Beside(Box::new(store.spool()))),
             ..policy
         };
+        policy.check(store.abilities())?;
         let mailbox = Self::new(Arc::clone(&store) as Arc<dyn MailStore>, book, policy);
         Ok((mailbox, store))
     }
@@ -157,8 +178,14 @@ impl Mailbox {
         around: &Surroundings,
     ) -> Result<Self, OptionsError> {
         let policy = Policy::new(mail, Spooling::Area(Arc::clone(&around.spool)))?;
+        policy.check(store.abilities())?;
         let book = ShelfBook::new(Arc::clone(&around.shelf), name, &policy.scheme());
-        Ok(Self::new(store, Arc::new(book), policy))
+        let outbox = (policy.on_upload == OnUpload::Send).then(|| {
+            around
+                .outboxes
+                .get(name, &around.shelf, &store, policy.send_delay)
+        });
+        Ok(Self::with(store, Arc::new(book), policy, outbox))
     }
 }
 
@@ -171,7 +198,8 @@ impl FileSystem for Mailbox {
     async fn stat(&self, _cx: &OpCx, path: &VPath, _links: Links) -> FsResult<Entry> {
         Ok(match self.shared.resolve(path).await? {
             Node::Dir(Dir::Root) => Entry::dir(None),
-            Node::Dir(Dir::Folder(_)) => Entry::dir(path.file_name()),
+            Node::Dir(Dir::Folder(_) | Dir::Outbox | Dir::Recipient(_)) => Entry::dir(path.file_name()),
+            Node::Waiting(waiting) => waiting.entry().ok_or(FsErrorKind::NotFound)?,
             Node::Dir(Dir::Message(_, item)) => item.entry(),
             Node::File(folder, item) => self.shared.sized(&folder, &item).await?,
         })
@@ -207,7 +235,21 @@ impl FileSystem for Mailbox {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be removed"))
             }
             (Node::Dir(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
-            (Node::File(..), Removal::Dir) => Err(FsErrorKind::NotDir.into()),
+            (Node::Dir(Dir::Outbox), Removal::Dir) => {
+                Err(FsError::new(FsErrorKind::Refused).context("the mailbox needs this folder"))
+            }
+            (Node::Dir(Dir::Recipient(to)), Removal::Dir) => {
+                let waiting = self.shared.outbox()?.all().await?;
+                if waiting.iter().any(|waiting| waiting.to == to) {
+                    return Err(FsErrorKind::NotEmpty.into());
+                }
+                Ok(())
+            }
+            (Node::Waiting(waiting), Removal::File) => {
+                let outbox = Arc::clone(self.shared.outbox()?);
+                to_its_end(async move { outbox.cancel(&waiting).await }).await
+            }
+            (Node::File(..) | Node::Waiting(_), Removal::Dir) => Err(FsErrorKind::NotDir.into()),
             (Node::Dir(Dir::Message(folder, item)), Removal::Dir) => {
                 let shared = Arc::clone(&self.shared);
                 to_its_end(async move { shared.remove_message(&folder, &item).await }).await
@@ -233,6 +275,12 @@ impl FileSystem for Mailbox {
         match self.shared.resolve(from).await? {
             Node::Dir(Dir::Root) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
+            }
+            Node::Dir(Dir::Outbox | Dir::Recipient(_)) => Err(FsError::new(FsErrorKind::Refused)
+                .context("the Outbox and its directories cannot be renamed")),
+            Node::Waiting(waiting) => {
+                let (shared, to) = (Arc::clone(&self.shared), to.clone());
+                to_its_end(async move { shared.rename_waiting(&waiting, &to).await }).await
             }
             Node::Dir(Dir::Message(folder, item)) => {
                 self.shared.move_message_dir(from, &folder, &item, to, how).await

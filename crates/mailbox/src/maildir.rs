@@ -31,8 +31,8 @@ use crate::{
     ChangeToken, Content, Draft, Folder, FolderId, MailStore, Message, MessageId, Page, PageCursor, PartId,
     StoreAbilities, mime::Wanted, store::too_many,
 };
-pub(crate) use content::InFile;
-use content::{InMemory, SMALL, decode_into};
+pub(crate) use content::{InFile, InMemory};
+use content::{SMALL, decode_into};
 use dir::{Dir, is_recent};
 use scan::{Cache, Found, Parsed};
 
@@ -102,7 +102,7 @@ impl Maildir {
                 folders: true,
                 drafts: true,
                 send: false,
-                import: false,
+                import: true,
                 whole: true,
                 max_draft: Some(max_draft),
                 fresh_for: Duration::from_secs(1),
@@ -390,19 +390,17 @@ impl MailStore for Maildir {
         content: Arc<dyn Content>,
     ) -> FsResult<Message> {
         let (to, draft) = (folder.clone(), draft.clone());
-        let handle = Handle::current();
+        let mut reader = Reader::new(content);
         let id = self
-            .change(move |inner| {
-                let mut reader = Reader {
-                    content,
-                    handle,
-                    at: 0,
-                    buffer: Vec::new(),
-                };
-                inner.create_draft(&to, &draft, &mut reader)
-            })
+            .change(move |inner| inner.create_draft(&to, &draft, &mut reader))
             .await?;
         self.message(folder, &id).await
+    }
+
+    async fn import(&self, folder: &FolderId, content: Arc<dyn Content>) -> FsResult<MessageId> {
+        let folder = folder.clone();
+        let mut reader = Reader::new(content);
+        self.change(move |inner| inner.import(&folder, &mut reader)).await
     }
 }
 
@@ -467,6 +465,17 @@ struct Reader {
     handle: Handle,
     at: u64,
     buffer: Vec<u8>,
+}
+
+impl Reader {
+    fn new(content: Arc<dyn Content>) -> Self {
+        Self {
+            content,
+            handle: Handle::current(),
+            at: 0,
+            buffer: Vec::new(),
+        }
+    }
 }
 
 impl io::Read for Reader {

@@ -1,8 +1,8 @@
 //! Options of mailbox storages: what all share, and those of a Maildir.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use portreeve_model::options::SizeText;
+use portreeve_model::options::{DurationText, SizeText};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -65,6 +65,10 @@ pub struct MailOptions {
     /// What becomes of uploads.
     #[serde(default)]
     pub on_upload: OnUpload,
+    /// How long a message waits in the Outbox before it is sent, with `on_upload = "send"`: until then it
+    /// can be taken back by deleting its file.
+    #[serde(default = "default_send_delay")]
+    pub send_delay: DurationText,
     /// Largest file that can be uploaded.
     #[serde(default = "default_max_upload")]
     pub max_upload: SizeText,
@@ -91,6 +95,7 @@ impl Default for MailOptions {
             on_delete: OnDelete::default(),
             move_to: None,
             on_upload: OnUpload::default(),
+            send_delay: default_send_delay(),
             max_upload: default_max_upload(),
             max_entries: default_max_entries(),
         }
@@ -176,6 +181,14 @@ pub enum OnUpload {
     Refuse,
     /// A draft is made in that folder with the file attached.
     Draft,
+    /// A file put into `/Outbox/<address>/` is sent there as an attachment, after `send_delay`.
+    Send,
+    /// A message (`.eml`) is taken into that folder; other files are refused.
+    Import,
+}
+
+fn default_send_delay() -> DurationText {
+    DurationText(Duration::from_secs(30))
 }
 
 fn default_template() -> String {

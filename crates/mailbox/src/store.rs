@@ -279,7 +279,13 @@ pub trait MailStore: Send + Sync {
         Err(FsErrorKind::Unsupported.into())
     }
 
-    /// Sends a draft (`StoreAbilities::send`). `NotFound` where it is gone: sent before, or deleted.
+    /// The folder of drafts, where messages wait to be sent (`StoreAbilities::send`).
+    async fn drafts_folder(&self) -> FsResult<FolderId> {
+        Err(FsErrorKind::Unsupported.into())
+    }
+
+    /// Sends a draft (`StoreAbilities::send`). `NotFound` where it is gone: sent before, or deleted. What is
+    /// no draft any more, or lies in another folder by now, is gone, whatever the store would make of it.
     async fn send_draft(&self, _folder: &FolderId, _message: &MessageId) -> FsResult<()> {
         Err(FsErrorKind::Unsupported.into())
     }

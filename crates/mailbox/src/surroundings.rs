@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use portreeve_microsoft::Cloud;
 use portreeve_vfs::SpoolArea;
 
-use crate::{Shelf, fetch::Fetches};
+use crate::{Shelf, fetch::Fetches, mailbox::Outboxes};
 
 /// What a remote mailbox needs of its host. One for the whole process: it outlives every reload, so that
 /// records, fetched content and what is shared with Microsoft's services do.
@@ -19,6 +19,8 @@ pub struct Surroundings {
     pub cloud: Cloud,
     /// Content being fetched, and what is kept of it for a while.
     pub(crate) fetches: Arc<Fetches>,
+    /// Messages that wait to be sent.
+    pub(crate) outboxes: Arc<Outboxes>,
 }
 
 impl Surroundings {
@@ -30,6 +32,7 @@ impl Surroundings {
             fetches: Arc::new(Fetches::new(Arc::clone(&spool))),
             spool,
             cloud,
+            outboxes: Arc::default(),
         }
     }
 }

@@ -3,12 +3,15 @@
 //! Invariant: what is wrong with options is told all at once, each with the option to blame; whether
 //! there is a mailbox is not asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use portreeve_model::VPath;
 
 use super::intake::Spooling;
-use crate::{Filter, Layout, MailOptions, OnDelete, OnUpload, Sizes, Template};
+use crate::{Filter, Layout, MailOptions, OnDelete, OnUpload, Sizes, StoreAbilities, Template};
+
+/// Longest time that a message waits before it is sent.
+const MAX_SEND_DELAY: Duration = Duration::from_hours(7 * 24);
 
 /// What a mailbox shows, and what becomes of deletions and uploads.
 pub struct Policy {
@@ -28,6 +31,8 @@ pub struct Policy {
     pub move_to: Option<VPath>,
     /// What becomes of uploads.
     pub on_upload: OnUpload,
+    /// How long a message waits before it is sent.
+    pub send_delay: Duration,
     /// Largest upload, in bytes.
     pub max_upload: u64,
     /// How many messages and attachments of a folder are shown; a folder with more is refused. Of all
@@ -90,9 +95,33 @@ impl Policy {
             on_delete: options.on_delete,
             move_to: sound.move_to,
             on_upload: options.on_upload,
+            send_delay: options.send_delay.0,
             max_upload: options.max_upload.0,
             max_entries: sound.max_entries,
             spool: Arc::new(spool),
+        })
+    }
+
+    /// That the store can do what the options ask for.
+    pub(super) fn check(&self, can: &StoreAbilities) -> Result<(), OptionsError> {
+        let (able, what) = match self.on_upload {
+            OnUpload::Refuse => return Ok(()),
+            OnUpload::Draft => (can.drafts, "\"draft\": this kind of mailbox takes no drafts"),
+            OnUpload::Send => (
+                can.send && can.drafts,
+                "\"send\": this kind of mailbox sends nothing",
+            ),
+            OnUpload::Import => (
+                can.import,
+                "\"import\": this kind of mailbox takes in no messages",
+            ),
+        };
+        if able {
+            return Ok(());
+        }
+        Err(OptionsError {
+            option: "on_upload",
+            text: format!("{what}; use another value"),
         })
     }
 
@@ -151,13 +180,32 @@ impl Sound {
                 "0 shows no message at all; the default is 100000".into(),
             );
         }
-        if options.layout == Layout::Messages && options.on_upload == OnUpload::Draft {
-            wrong(
-                "layout",
-                "with \"messages\" a draft would be a directory, and the file not found under the name it was \
-                 uploaded by: use layout = \"flat\", or on_upload = \"refuse\""
-                    .into(),
-            );
+        if options.on_upload == OnUpload::Draft {
+            if options.layout == Layout::Messages {
+                wrong(
+                    "layout",
+                    "with \"messages\" a draft would be a directory, and the file not found under the name it \
+                     was uploaded by: use layout = \"flat\", or another on_upload"
+                        .into(),
+                );
+            }
+            for (option, patterns) in [
+                ("senders", &options.senders),
+                ("subjects", &options.subjects),
+                ("categories", &options.categories),
+            ] {
+                if !patterns.is_empty() {
+                    wrong(
+                        option,
+                        "with on_upload = \"draft\" what is uploaded would not be shown, since a draft has \
+                         neither author nor category and its own subject: use another on_upload"
+                            .into(),
+                    );
+                }
+            }
+        }
+        if options.send_delay.0 > MAX_SEND_DELAY {
+            wrong("send_delay", "it is at most 7 days".into());
         }
         match (template, filter) {
             (Ok(template), Ok(filter)) if problems.is_empty() => Ok(Self {

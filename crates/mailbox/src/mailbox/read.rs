@@ -18,6 +18,8 @@ impl Shared {
     pub(super) async fn open_listing(&self, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
         let found = self.resolve_dir(dir).await?;
         let (folders, files) = match &found {
+            Dir::Outbox => return self.list_outbox(None, from).await,
+            Dir::Recipient(to) => return self.list_outbox(Some(to), from).await,
             Dir::Root => {
                 self.look(None).await?;
                 (self.children(None, dir, Need::Fresh).await?, Arc::default())
@@ -43,8 +45,15 @@ impl Shared {
     }
 
     pub(super) async fn open_read(&self, path: &VPath) -> FsResult<Arc<dyn ReadFile>> {
-        let Node::File(folder, item) = self.resolve(path).await? else {
-            return Err(FsErrorKind::IsDir.into());
+        let (folder, item) = match self.resolve(path).await? {
+            Node::File(folder, item) => (folder, item),
+            Node::Dir(_) => return Err(FsErrorKind::IsDir.into()),
+            Node::Waiting(waiting) => {
+                return Ok(Arc::new(Open {
+                    entry: waiting.entry().ok_or(FsErrorKind::NotFound)?,
+                    content: self.open_waiting(&waiting).await?,
+                }));
+            }
         };
         let content = self.content(&folder, &item).await?;
         let mut entry = item.entry();

@@ -2,9 +2,12 @@ mod conformance;
 mod crashes;
 mod deleting;
 mod filtering;
+mod interleaving;
 mod messages;
 mod remote;
+mod sending;
 mod showing;
+mod store;
 mod uploading;
 
 use std::{fs, path::PathBuf, sync::Arc};

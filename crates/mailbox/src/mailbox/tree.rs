@@ -8,10 +8,12 @@ use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
 use super::{
     Shared,
+    outbox::{OUTBOX, Waiting},
     view::{Item, Need},
 };
 use crate::{
     Filter, Folder, FolderId, FolderKind, MailStore,
+    address::is_address,
     name::{BaseName, fold, is_clean},
 };
 
@@ -34,12 +36,17 @@ pub(super) enum Dir {
     Folder(Folder),
     /// A message, where each is a directory.
     Message(Folder, Item),
+    /// Where uploads are sent from.
+    Outbox,
+    /// What waits to be sent to this address.
+    Recipient(String),
 }
 
 /// What a path leads to.
 pub(super) enum Node {
     Dir(Dir),
     File(Folder, Item),
+    Waiting(Waiting),
 }
 
 impl Tree {
@@ -196,7 +203,7 @@ impl Shared {
             let text = std::str::from_utf8(name).map_err(|_| FsErrorKind::NotFound)?;
             match self.below(dir, &at, text).await? {
                 Some(Node::Dir(next)) => dir = next,
-                Some(Node::File(..)) => return Err(FsErrorKind::NotDir.into()),
+                Some(Node::File(..) | Node::Waiting(_)) => return Err(FsErrorKind::NotDir.into()),
                 None => return Err(FsErrorKind::NotFound.into()),
             }
             at = below(&at, text)?;
@@ -207,6 +214,10 @@ impl Shared {
     /// What `dir`, which is at `path`, has of the name; asks again before it says no.
     async fn below(&self, dir: Dir, path: &VPath, name: &str) -> FsResult<Option<Node>> {
         let folder = match dir {
+            Dir::Root if self.outbox.is_some() && name == OUTBOX => return Ok(Some(Node::Dir(Dir::Outbox))),
+            Dir::Root if self.is_outbox(name) => return Ok(None),
+            Dir::Outbox => return self.below_outbox(None, name).await,
+            Dir::Recipient(to) => return self.below_outbox(Some(&to), name).await,
             Dir::Root => None,
             Dir::Folder(folder) => Some(folder),
             Dir::Message(folder, item) => {
@@ -241,16 +252,34 @@ impl Shared {
         need: Need,
     ) -> FsResult<Children> {
         let all = self.tree.children(folder.map(|folder| &folder.id), need).await?;
-        if !self.policy.filter.is_by_folder() {
+        let outbox = folder.is_none() && self.outbox.is_some();
+        if !self.policy.filter.is_by_folder() && !outbox {
             return Ok(all);
         }
         let mut shown = Vec::new();
+        if outbox {
+            let folder = Folder {
+                id: OUTBOX.into(),
+                name: OUTBOX.into(),
+                kind: FolderKind::Container,
+            };
+            shown.push((OUTBOX.to_owned(), folder));
+        }
         for (name, child) in all.iter() {
+            if outbox && self.is_outbox(name) {
+                continue;
+            }
             if let Some(child) = self.filtered(child.clone(), &below(path, name)?).await? {
                 shown.push((name.clone(), child));
             }
         }
+        shown.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Arc::new(shown))
+    }
+
+    /// Whether the Outbox stands before a folder of this name at the top.
+    fn is_outbox(&self, name: &str) -> bool {
+        self.outbox.is_some() && fold(name) == fold(OUTBOX)
     }
 
     /// The folder at `path` as it is shown: as it is, or only as what leads to one that is; none where it is
@@ -329,6 +358,10 @@ impl Shared {
         let folder = match self.resolve_dir(&parent).await? {
             Dir::Root => None,
             Dir::Folder(folder) => Some(folder),
+            Dir::Outbox | Dir::Recipient(_) => {
+                return Err(FsError::new(FsErrorKind::Refused)
+                    .context("the Outbox holds what is uploaded to be sent, and nothing else"));
+            }
             Dir::Message(..) => {
                 return Err(FsError::new(FsErrorKind::Refused)
                     .context("the directory of a message holds what came with it, and takes nothing more"));
@@ -336,6 +369,9 @@ impl Shared {
         };
         let name = name.as_str().unwrap_or_default();
         check_clean(name)?;
+        if folder.is_none() && self.is_outbox(name) {
+            return Err(taken(name, OUTBOX));
+        }
         let id = folder.as_ref().map(|folder| &folder.id);
         let children = self.tree.children(id, Need::Fresh).await?;
         if let Some((shown, _)) = children.iter().find(|(shown, _)| fold(shown) == fold(name)) {
@@ -360,6 +396,19 @@ impl Shared {
     }
 
     pub(super) async fn make_dir(&self, path: &VPath) -> FsResult<()> {
+        if let Some(parent) = path.parent()
+            && let Ok(Dir::Outbox) = self.resolve_dir(&parent).await
+        {
+            let name = path.file_name();
+            let name = name.as_ref().and_then(Name::as_str).unwrap_or_default();
+            // Every address is a directory already; saying so would make clients give up.
+            return if is_address(name) {
+                Ok(())
+            } else {
+                Err(FsError::new(FsErrorKind::InvalidName)
+                    .context("a directory of the Outbox is the address of one recipient"))
+            };
+        }
         let (parent, name) = self.vacant(path).await?;
         self.check_shown(path)?;
         let parent = parent.as_ref().map(|folder| &folder.id);

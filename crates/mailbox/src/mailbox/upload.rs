@@ -1,4 +1,4 @@
-//! Uploads: written to a file without a name, made a draft at commit.
+//! Uploads: written to a file without a name; made a draft, taken in or put into the Outbox at commit.
 //!
 //! Invariants: nobody sees anything before commit; an abort or a crash leaves nothing; the draft's
 //! file has exactly the name it was uploaded by; a name that is taken is never replaced.
@@ -20,7 +20,7 @@ use super::{
     tree::{Node, check_clean, taken},
     view::{Need, entry},
 };
-use crate::{Content, Draft, Folder, FolderKind, book::PartKey, name::fold};
+use crate::{Content, Draft, Folder, FolderKind, OnUpload, book::PartKey, name::fold};
 
 impl Shared {
     pub(super) async fn open_write(
@@ -35,7 +35,7 @@ impl Shared {
             check_clean(name.as_str().unwrap_or_default())?;
         }
         let there = match self.resolve(path).await {
-            Ok(Node::File(..)) => true,
+            Ok(Node::File(..) | Node::Waiting(_)) => true,
             Ok(_) => return Err(FsErrorKind::IsDir.into()),
             Err(error) if error.kind() == FsErrorKind::NotFound => false,
             Err(error) => return Err(error),
@@ -57,7 +57,7 @@ impl Shared {
             }
             _ => {}
         }
-        let place = self.upload_place(path).await?;
+        let place = self.target(path).await?;
         if how.size_hint.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
         }
@@ -73,6 +73,42 @@ impl Shared {
                 ended: false,
             }),
         }))
+    }
+
+    /// What becomes of an upload to `path`, and where.
+    async fn target(&self, path: &VPath) -> FsResult<Target> {
+        match self.policy.on_upload {
+            OnUpload::Refuse => Err(FsErrorKind::ReadOnly.into()),
+            OnUpload::Send => {
+                let (to, name) = self.sending_place(path).await?;
+                Ok(Target::Sent(to, name))
+            }
+            OnUpload::Draft => {
+                let (folder, name) = self.upload_place(path).await?;
+                Ok(Target::Draft(folder, name))
+            }
+            OnUpload::Import => {
+                let (folder, name) = self.upload_place(path).await?;
+                if !name.to_lowercase().ends_with(".eml") {
+                    return Err(FsError::new(FsErrorKind::Refused).context(
+                        "this mailbox takes in whole messages only: files whose names end in .eml, under that \
+                         name from the start (no temporary name)",
+                    ));
+                }
+                Ok(Target::Import(folder, name))
+            }
+        }
+    }
+
+    /// Takes a whole message in. It is not shown as the file that was uploaded, but as any other message.
+    async fn commit_import(&self, folder: &Folder, name: &str, content: Arc<dyn Content>) -> FsResult<Entry> {
+        let size = content.size();
+        self.store.import(&folder.id, content).await?;
+        self.views.slot(&folder.id).lock().await.stale();
+        Ok(Entry::file(
+            Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?,
+            size,
+        ))
     }
 
     /// Where a draft may be made.
@@ -140,6 +176,23 @@ impl Shared {
     }
 }
 
+/// What becomes of an upload: where, and under which name.
+enum Target {
+    /// A draft in a folder.
+    Draft(Folder, String),
+    /// A message in a folder.
+    Import(Folder, String),
+    /// Sent to an address.
+    Sent(String, String),
+}
+
+impl Target {
+    fn name(&self) -> &str {
+        let (Self::Draft(_, name) | Self::Import(_, name) | Self::Sent(_, name)) = self;
+        name
+    }
+}
+
 fn too_large(limit: u64) -> FsError {
     FsError::new(FsErrorKind::TooLarge)
         .context(format!("an upload into this mailbox has at most {limit} bytes"))
@@ -155,14 +208,14 @@ struct Upload {
 }
 
 struct State {
-    place: Arc<(Folder, String)>,
+    place: Arc<Target>,
     size: u64,
     ended: bool,
 }
 
 impl Upload {
     /// Refuses everything once it has ended.
-    fn open(&self) -> FsResult<Arc<(Folder, String)>> {
+    fn open(&self) -> FsResult<Arc<Target>> {
         let state = self.state.lock();
         if state.ended {
             return Err(FsError::new(FsErrorKind::Conflict).context("the upload has ended"));
@@ -199,7 +252,7 @@ impl Upload {
 impl WriteFile for Upload {
     async fn entry(&self) -> FsResult<Entry> {
         let place = self.open()?;
-        let name = Name::new(place.1.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
+        let name = Name::new(place.name().as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
         Ok(Entry::file(name, self.state.lock().size))
     }
 
@@ -237,7 +290,7 @@ impl WriteFile for Upload {
 
     async fn retarget(&self, to: &VPath, _how: Rename) -> FsResult<()> {
         self.open()?;
-        let place = self.shared.upload_place(to).await?;
+        let place = self.shared.target(to).await?;
         self.state.lock().place = Arc::new(place);
         Ok(())
     }
@@ -249,7 +302,13 @@ impl WriteFile for Upload {
         self.intake.resize(content.size()).await?;
         let shared = Arc::clone(&self.shared);
         let owner = self.owner.clone();
-        let commit = async move { shared.commit(&owner, &place.0, &place.1, content).await };
+        let commit = async move {
+            match &*place {
+                Target::Draft(folder, name) => shared.commit(&owner, folder, name, content).await,
+                Target::Import(folder, name) => shared.commit_import(folder, name, content).await,
+                Target::Sent(to, name) => shared.commit_to_outbox(to, name, content).await,
+            }
+        };
         let entry = to_its_end(commit).await?;
         self.state.lock().ended = true;
         Ok(entry)

@@ -111,6 +111,23 @@ impl Inner {
     }
 
     /// Makes a draft with what `content` gives attached, and answers its id.
+    /// Delivers a whole message, unread.
+    pub(super) fn import(&self, folder: &FolderId, content: &mut impl Read) -> io::Result<MessageId> {
+        let dir = self.folder_dir(folder)?;
+        let (tmp, new) = (dir.sub("tmp")?, dir.sub("new")?);
+        let unique = self.unique()?;
+        let mut file = tmp.create(&unique)?;
+        let written = io::copy(content, &mut file)
+            .and_then(|_| file.sync_all())
+            .and_then(|()| tmp.rename(&unique, &new, &unique))
+            .and_then(|()| new.sync());
+        if let Err(error) = written {
+            drop(tmp.unlink(&unique));
+            return Err(error);
+        }
+        Ok(unique.as_str().into())
+    }
+
     pub(super) fn create_draft(
         &self,
         folder: &FolderId,

@@ -1,0 +1,352 @@
+//! Uploads that are sent, and those that are taken in.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use portreeve_microsoft::{Cloud, MemoryVault};
+use portreeve_vfs::SpoolArea;
+
+use super::{
+    store::{Fails, Far},
+    *,
+};
+use crate::{Change, MailOptions, MailStore, MemoryShelf, Shelf, Surroundings};
+
+/// What one process sees of the shelf: nothing any more, once it is dead.
+struct Line {
+    shelf: Arc<MemoryShelf>,
+    dead: AtomicBool,
+}
+
+impl Line {
+    fn check(&self) -> FsResult<()> {
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(FsErrorKind::Backend.into());
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Shelf for Line {
+    async fn load(&self, space: &str) -> FsResult<Vec<(String, String)>> {
+        self.check()?;
+        self.shelf.load(space).await
+    }
+
+    async fn save(&self, space: &str, changes: &[Change]) -> FsResult<()> {
+        self.check()?;
+        self.shelf.save(space, changes).await
+    }
+
+    async fn replace(&self, space: &str, records: &[(String, String)]) -> FsResult<()> {
+        self.check()?;
+        self.shelf.replace(space, records).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> FsResult<()> {
+        self.check()?;
+        self.shelf.rename(from, to).await
+    }
+}
+
+struct Post {
+    far: Arc<Far>,
+    line: Arc<Line>,
+    around: Surroundings,
+    mailbox: Mailbox,
+}
+
+impl Post {
+    fn new() -> Self {
+        Self::on(Far::new(), Arc::default())
+    }
+
+    fn on(far: Arc<Far>, shelf: Arc<MemoryShelf>) -> Self {
+        let dead = AtomicBool::new(false);
+        let line = Arc::new(Line { shelf, dead });
+        let shelf = Arc::clone(&line) as Arc<dyn Shelf>;
+        let spool = Arc::new(SpoolArea::new(std::env::temp_dir(), 1 << 20, 1 << 20));
+        let around = Surroundings::new(shelf, spool, Cloud::new(Arc::new(MemoryVault::default())));
+        let mailbox = Self::open(&far, &around);
+        Self {
+            far,
+            line,
+            around,
+            mailbox,
+        }
+    }
+
+    fn open(far: &Arc<Far>, around: &Surroundings) -> Mailbox {
+        let mail = MailOptions {
+            on_upload: OnUpload::Send,
+            ..MailOptions::default()
+        };
+        Mailbox::over(Arc::clone(far) as Arc<dyn MailStore>, "test", &mail, around).unwrap()
+    }
+
+    /// As after the process died: what it still does reaches neither mailbox nor shelf.
+    fn restart(self) -> Self {
+        let far = Far::new();
+        std::mem::swap(&mut *far.inside.lock(), &mut *self.far.inside.lock());
+        far.heal();
+        self.far.fail(0, Fails::Before);
+        self.line.dead.store(true, Ordering::SeqCst);
+        Self::on(far, Arc::clone(&self.line.shelf))
+    }
+
+    async fn upload(&self, file: &str, content: &str) -> FsResult<Arc<dyn portreeve_vfs::WriteFile>> {
+        let how = OpenWrite::new(WriteMode::Replace);
+        let open = self.mailbox.open_write(&cx(), &path(file), how).await?;
+        open.write(0, vec![content.to_owned().into()]).await?;
+        Ok(open)
+    }
+
+    async fn put(&self, file: &str, content: &str) -> FsResult<()> {
+        self.upload(file, content).await?.commit().await.map(drop)
+    }
+
+    async fn list(&self, dir: &str) -> Vec<String> {
+        let mut listing = self.mailbox.list(&cx(), &path(dir), None).await.unwrap();
+        let mut names = Vec::new();
+        loop {
+            let some = listing.next(1).await.unwrap();
+            if some.is_empty() {
+                return names;
+            }
+            names.extend(some.into_iter().map(|entry| entry.name.unwrap().to_string()));
+        }
+    }
+
+    async fn remove(&self, at: &str, what: Removal) -> FsResult<()> {
+        self.mailbox.remove(&cx(), &path(at), what).await
+    }
+
+    fn sent(&self) -> Vec<(String, String)> {
+        let inside = self.far.inside.lock();
+        inside
+            .sent
+            .iter()
+            .map(|(to, name, _)| (to.clone(), name.clone()))
+            .collect()
+    }
+
+    fn drafts(&self) -> usize {
+        let inside = self.far.inside.lock();
+        inside
+            .mails
+            .values()
+            .filter(|mail| mail.folder == "Drafts")
+            .count()
+    }
+}
+
+const BOB: &str = "/Outbox/bob@x.example";
+
+fn to_bob(name: &str) -> (String, String) {
+    ("bob@x.example".into(), name.into())
+}
+
+async fn seconds(n: u64) {
+    tokio::time::sleep(Duration::from_secs(n)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_into_the_outbox_is_sent_after_the_delay() {
+    let post = Post::new();
+    // The real folder of that name is hidden.
+    assert_eq!(post.list("/").await, ["Drafts", "Inbox", "Outbox", "Sent"]);
+    assert!(
+        post.mailbox
+            .stat(&cx(), &path("/outbox"), Links::Keep)
+            .await
+            .is_err()
+    );
+    post.mailbox
+        .make_dir(&cx(), &path(BOB), Attrs::default())
+        .await
+        .unwrap();
+    assert!(post.list("/Outbox").await.is_empty());
+    let open = post.upload(&format!("{BOB}/a.txt"), "hello").await.unwrap();
+    seconds(100).await;
+    assert_eq!(
+        (post.drafts(), post.list(BOB).await.len()),
+        (0, 0),
+        "nothing before commit"
+    );
+    let entry = open.commit().await.unwrap();
+    assert_eq!(entry.size, Some(5));
+    assert_eq!(post.list("/Outbox").await, ["bob@x.example"]);
+    assert_eq!(post.list(BOB).await, ["a.txt"]);
+    let file = path(&format!("{BOB}/a.txt"));
+    assert_eq!(post.mailbox.stat(&cx(), &file, Links::Keep).await.unwrap(), entry);
+    let read = post.mailbox.open_read(&cx(), &file).await.unwrap();
+    assert_eq!(read.read(0, 9, Vec::new()).await.unwrap(), b"hello");
+    assert_eq!(
+        kind(post.put(&format!("{BOB}/A.txt"), "x").await),
+        Some(FsErrorKind::InvalidName)
+    );
+    assert_eq!(
+        kind(post.remove(BOB, Removal::Dir).await),
+        Some(FsErrorKind::NotEmpty)
+    );
+    seconds(28).await;
+    assert!(post.sent().is_empty());
+    seconds(4).await;
+    assert_eq!(post.sent(), [to_bob("a.txt")]);
+    assert_eq!((post.drafts(), post.list("/Outbox").await.len()), (0, 0));
+    post.remove(BOB, Removal::Dir).await.unwrap();
+    // The task has ended, and begins again.
+    post.put(&format!("{BOB}/b.txt"), "x").await.unwrap();
+    seconds(32).await;
+    assert_eq!(post.sent(), [to_bob("a.txt"), to_bob("b.txt")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_in_time_is_not_sent() {
+    let post = Post::new();
+    for name in ["a", "b", "c.filepart"] {
+        post.put(&format!("{BOB}/{name}"), "x").await.unwrap();
+    }
+    post.remove(&format!("{BOB}/a"), Removal::File).await.unwrap();
+    assert_eq!(
+        kind(post.remove(&format!("{BOB}/a"), Removal::File).await),
+        Some(FsErrorKind::NotFound)
+    );
+    // Clients that write under a temporary name first.
+    let (from, to) = (path(&format!("{BOB}/c.filepart")), path(&format!("{BOB}/c")));
+    post.mailbox
+        .rename(&cx(), &from, &to, Rename::NoReplace)
+        .await
+        .unwrap();
+    let other = path("/Outbox/eve@x.example/c");
+    assert_eq!(
+        kind(post.mailbox.rename(&cx(), &to, &other, Rename::NoReplace).await),
+        Some(FsErrorKind::Refused)
+    );
+    assert_eq!(
+        (post.list(BOB).await, post.drafts()),
+        (vec!["b".to_owned(), "c".to_owned()], 2)
+    );
+    seconds(40).await;
+    assert_eq!(post.sent(), [to_bob("b"), to_bob("c")]);
+    assert_eq!(post.drafts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_neither_loses_nor_sends_twice() {
+    let post = Post::new();
+    post.put(&format!("{BOB}/a"), "x").await.unwrap();
+    post.upload(&format!("{BOB}/never"), "x").await.unwrap();
+    let post = post.restart();
+    assert_eq!(post.list(BOB).await, ["a"]);
+    // It is sent, and the process dies before that is recorded.
+    post.far.fail(0, Fails::After);
+    seconds(35).await;
+    let post = post.restart();
+    assert_eq!(post.list(BOB).await, ["a"]);
+    seconds(3600).await;
+    assert_eq!(post.sent(), [to_bob("a")]);
+    assert!(post.list(BOB).await.is_empty());
+    assert!(post.line.shelf.load("outbox\ntest").await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_of_one_mailbox_send_once() {
+    let post = Post::new();
+    post.put(&format!("{BOB}/a"), "x").await.unwrap();
+    // As at a reload: the former one may still have sessions.
+    let other = Post::open(&post.far, &post.around);
+    seconds(60).await;
+    assert_eq!(post.sent(), [to_bob("a")]);
+    drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_sent_stays_and_is_tried_again() {
+    let post = Post::new();
+    post.far.inside.lock().send_fails = true;
+    post.put(&format!("{BOB}/a"), "x").await.unwrap();
+    seconds(600).await;
+    assert_eq!(
+        (post.list(BOB).await, post.sent().len()),
+        (vec!["a".to_owned()], 0)
+    );
+    post.far.inside.lock().send_fails = false;
+    seconds(3600).await;
+    assert_eq!(post.sent(), [to_bob("a")]);
+
+    // Not for ever: but then it can still be seen, and deleted.
+    post.far.inside.lock().send_fails = true;
+    post.put(&format!("{BOB}/b"), "x").await.unwrap();
+    seconds(4 * 24 * 3600).await;
+    post.far.inside.lock().send_fails = false;
+    seconds(4 * 24 * 3600).await;
+    assert_eq!(post.sent().len(), 1);
+    post.remove(&format!("{BOB}/b"), Removal::File).await.unwrap();
+    assert_eq!(post.drafts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_address_is_a_recipient_and_nothing_else_takes_uploads() {
+    let post = Post::new();
+    for refused in [
+        "/Inbox/a",
+        "/Outbox/a",
+        "/a",
+        "/Outbox/a@b,c@d/a",
+        "/Outbox/a@b\r\nBcc: c@d/a",
+        "/Outbox/bob/a",
+        "/Outbox/bob@x.example/sub/a",
+        "/outbox/bob@x.example/a",
+    ] {
+        assert!(post.put(refused, "x").await.is_err(), "{refused:?}");
+    }
+    for refused in ["/Outbox/nobody", "/Outbox/bob@x.example/sub", "/OUTBOX"] {
+        let made = post
+            .mailbox
+            .make_dir(&cx(), &path(refused), Attrs::default())
+            .await;
+        assert!(made.is_err(), "{refused}");
+    }
+    let refused = Some(FsErrorKind::Refused);
+    assert_eq!(kind(post.remove("/Outbox", Removal::Dir).await), refused);
+    let renamed = post
+        .mailbox
+        .rename(&cx(), &path("/Outbox"), &path("/x"), Rename::NoReplace)
+        .await;
+    assert_eq!(kind(renamed), refused);
+    // A draft that cannot be made leaves nothing.
+    post.far.fail(0, Fails::Before);
+    assert!(post.put(&format!("{BOB}/a"), "x").await.is_err());
+    post.far.heal();
+    assert_eq!((post.drafts(), post.list(BOB).await.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn whole_messages_are_taken_in() {
+    let world = World::empty(|o| o.mail.on_upload = OnUpload::Import);
+    let raw = mail("Taken in", 1, &[("a.pdf", "content")]);
+    for name in ["a.pdf", "a.eml.filepart"] {
+        let refused = world.put(&format!("/Inbox/{name}"), raw.as_bytes()).await;
+        assert_eq!(kind(refused), Some(FsErrorKind::Refused), "{name}");
+    }
+    world.put("/Inbox/x.EML", raw.as_bytes()).await.unwrap();
+    assert_eq!(world.list("/Inbox").await, ["Taken in-a.pdf"]);
+    assert_eq!(world.get("/Inbox/Taken in-a.pdf").await.unwrap(), b"content");
+    let new = world.files("new");
+    assert_eq!(fs::read(world.root("new").join(&new[0])).unwrap(), raw.as_bytes());
+}
+
+#[test]
+fn a_store_that_cannot_send_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    sample::write(dir.path()).unwrap();
+    let mut options = MaildirOptions::new(dir.path());
+    options.mail.on_upload = OnUpload::Send;
+    let error = Mailbox::maildir(&options).err().unwrap();
+    assert_eq!(error.option, "on_upload");
+}
