@@ -36,7 +36,7 @@ mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
-pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets, fuzz_page};
 pub use filter::Filter;
 pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
 pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
