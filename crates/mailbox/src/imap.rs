@@ -211,7 +211,7 @@ impl Inner {
         let mut tries = 0;
         loop {
             tries += 1;
-            let began = Instant::now();
+            let (began, changes) = (Instant::now(), slot.changes());
             let outcome = async {
                 let mut lease = self.pool.take(Some(&folder.0)).await?;
                 let connection = lease.connection()?;
@@ -237,7 +237,7 @@ impl Inner {
                 Err(error) => return Err(error),
                 Ok((None, _)) => return Err(Refresh::Fs(too_many(self.max_entries))),
                 Ok((Some(index), records)) => {
-                    slot.set(Arc::clone(&index), began);
+                    slot.set(Arc::clone(&index), began, changes);
                     self.slots.trim(folder, self.max_entries);
                     self.tidy(folder, &index, &records).await;
                     return Ok(index);
@@ -266,21 +266,16 @@ impl Inner {
 
     /// The UID that an id stands for in a folder that is open under `validity`.
     async fn locate(&self, folder: &FolderId, validity: u32, id: &MessageId) -> FsResult<(u32, Vec<String>)> {
-        let slot = self.slots.of(folder);
-        let known = slot.index().and_then(|index| {
-            let state = index.state.as_ref().filter(|state| state.validity == validity)?;
-            let _ = state;
-            index.find(id).map(|known| known.uid)
-        });
+        let held = self.slots.of(folder).find(id);
         let records = self.ledger.load(folder, validity).await?;
+        let replaced = records.replaced();
+        let known = held.filter(|(own, known)| *own == validity && !replaced.contains(&known.uid));
         let by_alias = || {
             let mut all = records.aliases.iter();
             all.find(|(_, alias)| *alias.id == *id.0).map(|(uid, _)| *uid)
         };
-        // The index may be older than the last time the message was written anew.
-        let fresh = known.filter(|uid| !records.replaced().contains(uid));
-        let uid = fresh
-            .or_else(by_alias)
+        let uid = known.map(|(_, known)| known.uid).or_else(by_alias);
+        let uid = uid
             .or_else(|| uid_of(id, validity))
             .ok_or(FsErrorKind::NotFound)?;
         let removed = records.aliases.get(&uid).map(|alias| alias.removed.clone());

@@ -147,13 +147,8 @@ pub(super) async fn open_text(
 
 /// A message and the UIDVALIDITY that its number hangs on: from the index where that has it.
 async fn known(inner: &Arc<Inner>, folder: &FolderId, id: &MessageId) -> FsResult<(u32, Arc<Known>)> {
-    let held = inner.slots.of(folder).index();
-    let found = held.and_then(|index| {
-        let validity = index.state.as_ref()?.validity;
-        Some((validity, Arc::clone(index.find(id)?)))
-    });
-    if let Some(found) = found {
-        // A message that was written anew since has another number.
+    if let Some(found) = inner.slots.of(folder).find(id) {
+        // A message that was written anew has another number, also where that was another process.
         let records = inner.ledger.load(folder, found.0).await?;
         if !records.replaced().contains(&found.1.uid) {
             return Ok(found);
@@ -298,6 +293,13 @@ pub(super) async fn piece(
 
 /// A short content.
 pub(super) struct InMemory(Bytes);
+
+#[cfg(test)]
+impl InMemory {
+    pub(super) fn new(content: impl Into<Bytes>) -> Self {
+        Self(content.into())
+    }
+}
 
 #[async_trait]
 impl Content for InMemory {

@@ -151,6 +151,7 @@ impl Inner {
         self.ledger
             .written(folder, state.validity, uid, &intent.alias, Some(known.uid))
             .await?;
+        self.slots.of(folder).removed(known.uid);
         if !remove(connection, known.uid).await? {
             // Somebody deleted or moved the message meanwhile: a copy of it must not come up again.
             remove(connection, uid).await?;
@@ -233,7 +234,7 @@ impl Inner {
         let validity = connection.selected().map_or(0, |open| open.validity);
         let (uid, _) = self.locate(folder, validity, id).await?;
         let removed = remove(connection, uid).await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         if removed? {
             Ok(())
         } else {
@@ -249,7 +250,7 @@ impl Inner {
         let validity = connection.selected().map_or(0, |open| open.validity);
         let (uid, _) = self.locate(folder, validity, id).await?;
         let marked = mark(connection, uid).await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         if marked? {
             Ok(())
         } else {
@@ -281,7 +282,7 @@ impl Inner {
         let moved = connection
             .run(&format!("UID {command} {uid} {}", argument(&to.0)?))
             .await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         self.slots.of(to).stale();
         let moved = moved.map_err(|error| match error.kind {
             Kind::Gone => FsError::new(FsErrorKind::NotFound).context("the target folder is not there"),
