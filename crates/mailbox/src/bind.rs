@@ -5,6 +5,8 @@
 //! - No two live parts have names that fold alike.
 //! - A name whose part is gone is given to no other part for [`REST`]: "get, then delete" by name
 //!   finds that very part or nothing. When the part comes back, it gets its name back.
+//! - Where each message is a directory (`Bindings::nested`), names of messages are distinct among each
+//!   other, and names of parts within their message.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +19,16 @@ use crate::{
 /// How long a name rests after its part is gone, in seconds.
 pub(crate) const REST: u64 = 24 * 60 * 60;
 
+/// The whole message and its text, beside its parts where it is a directory.
+pub(crate) const WHOLE_NAMES: [&str; 2] = ["message.eml", "body.txt"];
+
 /// The bindings of a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
     by_key: HashMap<PartKey, Bound>,
-    /// Folded name to part.
+    /// Whether each message is a directory.
+    nested: bool,
+    /// Folded name (below its message's id, where that is a directory) to part.
     by_name: HashMap<String, PartKey>,
     /// Folded base name to the number to try next, so that a thousand equal names take a thousand
     /// steps and not a million.
@@ -32,6 +39,7 @@ pub(crate) struct Bindings {
 struct Bound {
     name: String,
     gone: Option<u64>,
+    size: Option<u64>,
 }
 
 /// A part that is in the folder, and the name it would like.
@@ -42,8 +50,11 @@ pub(crate) struct Wish {
 
 impl Bindings {
     /// From a book, later lines over earlier ones.
-    pub(crate) fn load(lines: Vec<Binding>, now: u64) -> Self {
-        let mut bindings = Self::default();
+    pub(crate) fn load(lines: Vec<Binding>, nested: bool, now: u64) -> Self {
+        let mut bindings = Self {
+            nested,
+            ..Self::default()
+        };
         for line in lines {
             bindings.put(line);
         }
@@ -51,15 +62,25 @@ impl Bindings {
         bindings
     }
 
+    /// Under what a name of `key` is found.
+    fn place(&self, key: &PartKey, name: &str) -> String {
+        if self.nested && !key.is_message() {
+            format!("{}/{}", key.message.0, fold(name))
+        } else {
+            fold(name)
+        }
+    }
+
     fn put(&mut self, line: Binding) {
         if let Some(old) = self.by_key.get(&line.key) {
-            let folded = fold(&old.name);
+            let folded = self.place(&line.key, &old.name);
             if self.by_name.get(&folded) == Some(&line.key) {
                 self.by_name.remove(&folded);
             }
         }
         // A later line took the name over from a part that has gone.
-        if let Some(former) = self.by_name.insert(fold(&line.name), line.key.clone())
+        let folded = self.place(&line.key, &line.name);
+        if let Some(former) = self.by_name.insert(folded, line.key.clone())
             && former != line.key
         {
             self.by_key.remove(&former);
@@ -67,6 +88,7 @@ impl Bindings {
         let bound = Bound {
             name: line.name,
             gone: line.gone,
+            size: line.size,
         };
         self.by_key.insert(line.key, bound);
     }
@@ -99,7 +121,7 @@ impl Bindings {
                     changed.push(line(&wish.key, bound));
                 }
                 None => {
-                    let name = self.free_name(&wish.base, taken);
+                    let name = self.free_name(wish, taken);
                     changed.push(self.bind(wish.key.clone(), name));
                 }
             }
@@ -108,14 +130,20 @@ impl Bindings {
     }
 
     /// The first free of `a.pdf`, `a (1).pdf`, `a (2).pdf`, …
-    fn free_name(&mut self, base: &BaseName, taken: &HashSet<String>) -> String {
-        let plain = fold(&base.numbered(0));
+    fn free_name(&mut self, wish: &Wish, taken: &HashSet<String>) -> String {
+        let inside = self.nested && !wish.key.is_message();
+        let plain = self.place(&wish.key, &wish.base.numbered(0));
         let mut n = self.next.get(&plain).copied().unwrap_or(0);
         loop {
-            let name = base.numbered(n);
-            let folded = fold(&name);
+            let name = wish.base.numbered(n);
+            let folded = self.place(&wish.key, &name);
             n = n.saturating_add(1);
-            if !self.by_name.contains_key(&folded) && !taken.contains(&folded) {
+            let kept = if inside {
+                WHOLE_NAMES.contains(&&*name.to_lowercase())
+            } else {
+                taken.contains(&folded)
+            };
+            if !kept && !self.by_name.contains_key(&folded) {
                 self.next.insert(plain, n);
                 return name;
             }
@@ -128,6 +156,7 @@ impl Bindings {
             name,
             key,
             gone: None,
+            size: None,
         };
         self.put(line.clone());
         line
@@ -158,6 +187,18 @@ impl Bindings {
         let bound = self.by_key.get_mut(key)?;
         bound.gone = Some(now);
         Some(line(key, bound))
+    }
+
+    /// Remembers the exact size of a part.
+    pub(crate) fn learn(&mut self, key: &PartKey, size: u64) -> Option<Binding> {
+        let bound = self.by_key.get_mut(key)?;
+        bound.size = Some(size);
+        Some(line(key, bound))
+    }
+
+    /// The size of a part, where it was learnt.
+    pub(crate) fn size(&self, key: &PartKey) -> Option<u64> {
+        self.by_key.get(key)?.size
     }
 
     /// The parts that live.
@@ -201,6 +242,7 @@ fn line(key: &PartKey, bound: &Bound) -> Binding {
         name: bound.name.clone(),
         key: key.clone(),
         gone: bound.gone,
+        size: bound.size,
     }
 }
 
@@ -266,6 +308,49 @@ mod tests {
         assert_eq!(b.name(&key(2)), Some("a (1).pdf"));
     }
 
+    #[test]
+    fn parts_are_numbered_within_their_message_where_it_is_a_directory() {
+        let inside = |message: &str, part: &str| PartKey {
+            message: message.into(),
+            part: part.into(),
+        };
+        let mut b = Bindings::load(Vec::new(), true, 0);
+        let wish = |key: &PartKey, name: &str| Wish {
+            key: key.clone(),
+            base: BaseName::new(name),
+        };
+        let keys = [
+            inside("1", ""),
+            inside("1", "a"),
+            inside("1", "b"),
+            inside("2", ""),
+            inside("2", "a"),
+            inside("2", "m"),
+        ];
+        let names = ["Report", "x.pdf", "X.pdf", "report", "x.pdf", "Message.eml"];
+        let list: Vec<Wish> = keys
+            .iter()
+            .zip(names)
+            .map(|(key, name)| wish(key, name))
+            .collect();
+        let taken = HashSet::from(["x.pdf".to_owned()]);
+        let lines = b.update(&list, &HashSet::new(), &taken, 0);
+        for b in [b, Bindings::load(lines, true, 1)] {
+            let got: Vec<_> = keys.iter().map(|key| b.name(key).unwrap()).collect();
+            assert_eq!(
+                got,
+                [
+                    "Report",
+                    "x.pdf",
+                    "X (1).pdf",
+                    "report (1)",
+                    "x.pdf",
+                    "Message (1).eml"
+                ]
+            );
+        }
+    }
+
     proptest! {
         /// Through any history, with restarts between, a live part keeps its name, live names are
         /// distinct, and a name changes hands only after its rest.
@@ -278,7 +363,7 @@ mod tests {
             let mut seen: HashMap<u8, (String, u64)> = HashMap::new();
             for (present, wait, restart) in steps {
                 now += wait;
-                if restart { b = Bindings::load(book.clone(), now); }
+                if restart { b = Bindings::load(book.clone(), false, now); }
                 let list: Vec<(u8, &str)> = present.iter().map(|n| (*n, base[*n as usize % 4])).collect();
                 book.extend(b.update(&wishes(&list), &HashSet::new(), &HashSet::new(), now));
                 let mut folded = HashSet::new();

@@ -4,6 +4,7 @@
 //! while the part lives, and for a day after it is gone no other part gets the name.
 
 mod file;
+mod shelved;
 
 use std::collections::HashMap;
 
@@ -14,6 +15,7 @@ use portreeve_vfs::FsResult;
 use crate::{FolderId, MessageId, PartId};
 
 pub use file::FileBook;
+pub use shelved::ShelfBook;
 
 /// A part of the mailbox, whichever folder it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +24,20 @@ pub struct PartKey {
     pub message: MessageId,
     /// The part.
     pub part: PartId,
+}
+
+impl PartKey {
+    /// The message as a whole, where it is a directory: ids of parts are never empty.
+    pub(crate) fn of_message(message: &MessageId) -> Self {
+        Self {
+            message: message.clone(),
+            part: "".into(),
+        }
+    }
+
+    pub(crate) fn is_message(&self) -> bool {
+        self.part.0.is_empty()
+    }
 }
 
 /// One line of the book.
@@ -33,6 +49,8 @@ pub struct Binding {
     pub key: PartKey,
     /// Since when the part is gone, in seconds since 1970; none while it lives.
     pub gone: Option<u64>,
+    /// Exact size of its content in bytes, where it had to be learnt. Content never changes under its key.
+    pub size: Option<u64>,
 }
 
 /// Where bindings are kept. One book serves one mailbox with one template. Implementations bound
@@ -43,7 +61,7 @@ pub trait NameBook: Send + Sync {
     /// All bindings of a folder.
     async fn load(&self, folder: &FolderId) -> FsResult<Vec<Binding>>;
 
-    /// Records `changed` (new bindings, or a new `gone`) durably. `held` is how many bindings the
+    /// Records `changed` (new bindings, or a new `gone` or `size`) durably. `held` is how many bindings the
     /// folder has in all; answers true when most of what is kept is history by now, and
     /// [`NameBook::replace`] would make it small.
     async fn save(&self, folder: &FolderId, changed: &[Binding], held: usize) -> FsResult<bool>;

@@ -8,16 +8,20 @@
 //!   has just uploaded them.
 
 mod delete;
+mod intake;
+mod policy;
 mod read;
 mod renaming;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod upload;
 mod view;
+mod whole;
 
 use std::{
-    fs::File,
+    collections::HashMap,
     io,
     path::PathBuf,
     sync::Arc,
@@ -25,6 +29,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use portreeve_model::VPath;
 use portreeve_vfs::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, Names,
@@ -32,11 +37,13 @@ use portreeve_vfs::{
 };
 
 use crate::{
-    FileBook, Filter, FolderKind, MailOptions, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook,
-    OnDelete, OnUpload, Template, name,
+    FileBook, FolderKind, MailOptions, MailStore, Maildir, MaildirOptions, MemoryBook, NameBook, OnUpload,
+    ShelfBook, Surroundings, name,
 };
+pub use intake::Spooling;
+pub use policy::{OptionsError, Policy, option_problems};
 use renaming::Uploaded;
-use tree::{Node, Tree};
+use tree::{Dir, Node, Tree};
 use view::Views;
 
 /// A mailbox as a file system.
@@ -45,118 +52,14 @@ pub struct Mailbox {
     capabilities: Capabilities,
 }
 
-/// What a mailbox shows, and what becomes of deletions and uploads.
-pub struct Policy {
-    /// How names are composed.
-    pub template: Template,
-    /// Which files are shown.
-    pub filter: Filter,
-    /// Whether inline parts are shown.
-    pub inline: bool,
-    /// What becomes of a message whose last attachment is deleted.
-    pub on_delete: OnDelete,
-    /// Where `OnDelete::Move` moves messages to.
-    pub move_to: Option<VPath>,
-    /// What becomes of uploads.
-    pub on_upload: OnUpload,
-    /// Largest upload, in bytes.
-    pub max_upload: u64,
-    /// How many messages and attachments of a folder are shown; a folder with more is refused. Of all
-    /// folders, about as many files are remembered.
-    pub max_entries: usize,
-    /// Makes a file without a name for an upload in progress.
-    pub spool: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
-}
-
-/// Why a mailbox cannot be opened with these options.
-#[derive(Debug)]
-pub struct OptionsError {
-    /// The option that is to blame.
-    pub option: &'static str,
-    /// What is wrong, and how to fix it.
-    pub text: String,
-}
-
-impl std::fmt::Display for OptionsError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.option, self.text)
-    }
-}
-
-impl std::error::Error for OptionsError {}
-
-/// What is wrong with options in themselves, all of it; whether there is a mailbox is not asked.
-#[must_use]
-pub fn option_problems(options: &MailOptions) -> Vec<OptionsError> {
-    Sound::of(options).err().unwrap_or_default()
-}
-
-/// Options that mean something.
-struct Sound {
-    template: Template,
-    filter: Filter,
-    move_to: Option<VPath>,
-    max_entries: usize,
-}
-
-impl Sound {
-    fn of(options: &MailOptions) -> Result<Self, Vec<OptionsError>> {
-        let mut problems = Vec::new();
-        let mut wrong = |option: &'static str, text: String| {
-            let said = text.strip_prefix(option).and_then(|text| text.strip_prefix(": "));
-            let text = said.map_or(text.clone(), str::to_owned);
-            problems.push(OptionsError { option, text });
-        };
-        let template = Template::parse(&options.template).map_err(|text| wrong("template", text));
-        // One after the other, so that both are told.
-        if let Err(text) = Filter::new(&[], &options.exclude) {
-            wrong("exclude", text);
-        }
-        if let Err(text) = Filter::new(&options.include, &[]) {
-            wrong("include", text);
-        }
-        let move_to = options.move_to.as_deref().map(VPath::parse).transpose();
-        let move_to = move_to.unwrap_or_else(|error| {
-            wrong("move_to", error.to_string());
-            None
-        });
-        match (&options.move_to, options.on_delete) {
-            (None, OnDelete::Move) => wrong(
-                "on_delete",
-                "\"move\" needs a folder, e.g. move_to = \"/Processed\"".into(),
-            ),
-            (Some(_), OnDelete::Remove | OnDelete::Soft) => wrong(
-                "move_to",
-                "it has a meaning only with on_delete = \"move\"".into(),
-            ),
-            _ => {}
-        }
-        let max_entries = usize::try_from(options.max_entries).unwrap_or(usize::MAX);
-        if max_entries == 0 {
-            wrong(
-                "max_entries",
-                "0 shows no message at all; the default is 100000".into(),
-            );
-        }
-        let filter = Filter::new(&options.include, &options.exclude);
-        match (template, filter) {
-            (Ok(template), Ok(filter)) if problems.is_empty() => Ok(Self {
-                template,
-                filter,
-                move_to,
-                max_entries,
-            }),
-            _ => Err(problems),
-        }
-    }
-}
-
 struct Shared {
     store: Arc<dyn MailStore>,
     policy: Policy,
     tree: Tree,
     views: Views,
     uploaded: Uploaded,
+    /// Sizes of whole messages and texts, by version.
+    wholes_learnt: Mutex<HashMap<u64, u64>>,
 }
 
 impl Mailbox {
@@ -165,7 +68,8 @@ impl Mailbox {
     pub fn new(store: Arc<dyn MailStore>, book: Arc<dyn NameBook>, policy: Policy) -> Self {
         let can = store.abilities();
         let uploads = policy.on_upload != OnUpload::Refuse && can.drafts;
-        let limit = can.max_draft.unwrap_or(u64::MAX).min(policy.max_upload);
+        let limits = [can.max_draft, policy.spool.max_file()];
+        let limit = limits.into_iter().flatten().fold(policy.max_upload, u64::min);
         let capabilities = Capabilities {
             names: Names::Utf8,
             write: if uploads {
@@ -189,6 +93,7 @@ impl Mailbox {
             tree: Tree::new(Arc::clone(&store)),
             views: Views::new(book, policy.max_entries),
             uploaded: Uploaded::default(),
+            wholes_learnt: Mutex::default(),
             store,
             policy,
         };
@@ -208,21 +113,17 @@ impl Mailbox {
 
     pub(crate) fn over_maildir(options: &MaildirOptions) -> Result<(Self, Arc<Maildir>), OptionsError> {
         let wrong = |option: &'static str| move |text: String| OptionsError { option, text };
-        let Sound {
-            template,
-            filter,
-            move_to,
-            max_entries,
-        } = Sound::of(&options.mail).map_err(|problems| {
-            let first = problems.into_iter().next();
-            first.unwrap_or_else(|| wrong("root")("its options cannot be used".into()))
-        })?;
+        // What is wrong with the options is told before what is wrong with the disk.
+        let policy = Policy::new(
+            &options.mail,
+            Spooling::Beside(Box::new(|| Err(io::ErrorKind::Unsupported.into()))),
+        )?;
         let opened = Maildir::open(
             &options.root,
             options.max_message.0,
-            template.wants_preview(),
+            policy.wants_preview(),
             options.mail.max_upload.0,
-            max_entries,
+            policy.max_entries,
         );
         let store =
             Arc::new(opened.map_err(|error| wrong("root")(format!("{}: {error}", options.root.display())))?);
@@ -231,24 +132,33 @@ impl Mailbox {
             Some(dir) => {
                 let root =
                     std::path::absolute(&options.root).unwrap_or_else(|_| PathBuf::from(&options.root));
-                let scheme = format!("{}\n{}", root.display(), template.source());
+                let scheme = format!("{}\n{}", root.display(), policy.scheme());
                 let book = FileBook::open(dir, &scheme);
                 Arc::new(book.map_err(|error| wrong("state_dir")(format!("{}: {error}", dir.display())))?)
             }
         };
         let policy = Policy {
-            template,
-            filter,
-            inline: options.mail.inline,
-            on_delete: options.mail.on_delete,
-            move_to,
-            on_upload: options.mail.on_upload,
-            max_upload: options.mail.max_upload.0,
-            max_entries,
-            spool: Box::new(store.spool()),
+            spool: Arc::new(Spooling::Beside(Box::new(store.spool()))),
+            ..policy
         };
         let mailbox = Self::new(Arc::clone(&store) as Arc<dyn MailStore>, book, policy);
         Ok((mailbox, store))
+    }
+
+    /// Over a store that is far away. `name` tells its records on the shelf from all others' (kind, server
+    /// and address of the mailbox).
+    ///
+    /// # Errors
+    /// [`OptionsError`] that names the option and says what is wrong.
+    pub fn over(
+        store: Arc<dyn MailStore>,
+        name: &str,
+        mail: &MailOptions,
+        around: &Surroundings,
+    ) -> Result<Self, OptionsError> {
+        let policy = Policy::new(mail, Spooling::Area(Arc::clone(&around.spool)))?;
+        let book = ShelfBook::new(Arc::clone(&around.shelf), name, &policy.scheme());
+        Ok(Self::new(store, Arc::new(book), policy))
     }
 }
 
@@ -260,9 +170,10 @@ impl FileSystem for Mailbox {
 
     async fn stat(&self, _cx: &OpCx, path: &VPath, _links: Links) -> FsResult<Entry> {
         Ok(match self.shared.resolve(path).await? {
-            Node::Root => Entry::dir(None),
-            Node::Folder(_) => Entry::dir(path.file_name()),
-            Node::File(_, item) => item.entry,
+            Node::Dir(Dir::Root) => Entry::dir(None),
+            Node::Dir(Dir::Folder(_)) => Entry::dir(path.file_name()),
+            Node::Dir(Dir::Message(_, item)) => item.entry(),
+            Node::File(folder, item) => self.shared.sized(&folder, &item).await?,
         })
     }
 
@@ -292,12 +203,16 @@ impl FileSystem for Mailbox {
 
     async fn remove(&self, _cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
         match (self.shared.resolve(path).await?, what) {
-            (Node::Root, _) => {
+            (Node::Dir(Dir::Root), _) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be removed"))
             }
-            (Node::Folder(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
+            (Node::Dir(_), Removal::File) => Err(FsErrorKind::IsDir.into()),
             (Node::File(..), Removal::Dir) => Err(FsErrorKind::NotDir.into()),
-            (Node::Folder(folder), Removal::Dir) => {
+            (Node::Dir(Dir::Message(folder, item)), Removal::Dir) => {
+                let shared = Arc::clone(&self.shared);
+                to_its_end(async move { shared.remove_message(&folder, &item).await }).await
+            }
+            (Node::Dir(Dir::Folder(folder)), Removal::Dir) => {
                 if matches!(folder.kind, FolderKind::Inbox | FolderKind::WellKnown) {
                     return Err(FsError::new(FsErrorKind::Refused).context("the mailbox needs this folder"));
                 }
@@ -316,10 +231,17 @@ impl FileSystem for Mailbox {
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         match self.shared.resolve(from).await? {
-            Node::Root => {
+            Node::Dir(Dir::Root) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
             }
-            Node::Folder(folder) => self.shared.rename_folder(from, &folder, to).await,
+            Node::Dir(Dir::Message(folder, item)) => {
+                self.shared.move_message_dir(from, &folder, &item, to, how).await
+            }
+            Node::Dir(Dir::Folder(folder)) => self.shared.rename_folder(from, &folder, to).await,
+            Node::File(..) if self.shared.policy.messages.is_some() => {
+                Err(FsError::new(FsErrorKind::Refused)
+                    .context("what hangs on a message stays with it: move the message's directory"))
+            }
             Node::File(folder, item) if from.file_name() == to.file_name() => {
                 self.shared.move_file(from, &folder, &item, to, how).await
             }

@@ -103,7 +103,7 @@ impl Maildir {
                 drafts: true,
                 send: false,
                 import: false,
-                whole: false,
+                whole: true,
                 max_draft: Some(max_draft),
                 fresh_for: Duration::from_secs(1),
                 remote: false,
@@ -297,6 +297,38 @@ impl MailStore for Maildir {
                 .open_part(&folder, &message, &part)
                 .map_err(|error| fault(&error))?
                 .ok_or_else(|| FsErrorKind::NotFound.into())
+        })
+        .await
+    }
+
+    async fn open_message(&self, folder: &FolderId, message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        let (folder, message) = (folder.clone(), message.clone());
+        self.run(move |inner| {
+            let look = || {
+                let Some((_, file)) = inner.locate(&folder, &message)? else {
+                    return Ok(None);
+                };
+                let size = dir::stamp_of(&file)?.size;
+                Ok(Some(InFile {
+                    file: Arc::new(file),
+                    start: 0,
+                    size,
+                }))
+            };
+            let content = look().map_err(|error: io::Error| fault(&error))?;
+            Ok(Arc::new(content.ok_or(FsErrorKind::NotFound)?) as Arc<dyn Content>)
+        })
+        .await
+    }
+
+    async fn open_text(&self, folder: &FolderId, message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        let room = self.room(self.inner.size_hint(folder, message)).await?;
+        let (folder, message) = (folder.clone(), message.clone());
+        self.run(move |inner| {
+            let _room = room;
+            let text = inner.text(&folder, &message).map_err(|error| fault(&error))?;
+            let text = text.ok_or(FsErrorKind::NotFound)?;
+            Ok(Arc::new(InMemory(text.into_bytes().into())) as Arc<dyn Content>)
         })
         .await
     }

@@ -30,6 +30,32 @@ pub struct MailOptions {
     /// Hide files whose composed name matches one of these patterns.
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// Show only messages whose author's address (`From`) matches one of these patterns, e.g.
+    /// `["*@acme.example"]`; empty for all. An address is what the message says: whether that is true is
+    /// for the mail server to check.
+    #[serde(default)]
+    pub senders: Vec<String>,
+    /// Show only messages whose subject matches one of these patterns; empty for all.
+    #[serde(default)]
+    pub subjects: Vec<String>,
+    /// Show only messages with a category (or keyword) that matches one of these patterns; empty for all.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// Show only folders whose path matches one of these patterns, e.g. `["/Inbox/Orders/**"]`; empty for
+    /// all. `*` stays within one folder, `**` goes over all below. A folder above one that is shown is
+    /// there to lead to it, without its mail.
+    #[serde(default)]
+    pub folders: Vec<String>,
+    /// What a folder looks like.
+    #[serde(default)]
+    pub layout: Layout,
+    /// How the directories of messages are named with `layout = "messages"`: as `template`, without the
+    /// placeholders of attachments.
+    #[serde(default = "default_message_template")]
+    pub message_template: String,
+    /// When the exact size of a file is learnt where the mailbox does not tell it in its listings.
+    #[serde(default)]
+    pub sizes: Sizes,
     /// What becomes of a message when its last attachment is deleted.
     #[serde(default)]
     pub on_delete: OnDelete,
@@ -55,6 +81,13 @@ impl Default for MailOptions {
             inline: false,
             include: Vec::new(),
             exclude: Vec::new(),
+            senders: Vec::new(),
+            subjects: Vec::new(),
+            categories: Vec::new(),
+            folders: Vec::new(),
+            layout: Layout::default(),
+            message_template: default_message_template(),
+            sizes: Sizes::default(),
             on_delete: OnDelete::default(),
             move_to: None,
             on_upload: OnUpload::default(),
@@ -96,6 +129,30 @@ impl MaildirOptions {
     }
 }
 
+/// What a folder looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// All attachments of all messages are files of the folder.
+    #[default]
+    Flat,
+    /// Each message is a directory that holds its attachments and, where the mailbox can give them,
+    /// `message.eml` and `body.txt`.
+    Messages,
+}
+
+/// When sizes are learnt that the mailbox does not tell. A size, once learnt, is remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sizes {
+    /// When somebody asks for this one file; listings leave out what is not known.
+    #[default]
+    OnStat,
+    /// All of a folder, before it is listed: for clients that trust listings, such as rclone. The first
+    /// listing of a large folder takes long.
+    OnList,
+}
+
 /// What becomes of a message whose last attachment is deleted. *Last* means that the store, asked
 /// afresh and unfiltered, shows no other attachment of any kind but inline ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize, JsonSchema)]
@@ -123,6 +180,10 @@ pub enum OnUpload {
 
 fn default_template() -> String {
     template::DEFAULT.to_owned()
+}
+
+fn default_message_template() -> String {
+    template::MESSAGE.to_owned()
 }
 
 fn default_max_message() -> SizeText {

@@ -12,6 +12,8 @@ use crate::{Attachment, FolderId, Message, Person};
 
 /// The template where none is configured.
 pub(crate) const DEFAULT: &str = "{message.subject}-{attachment.name}";
+/// The template of message directories where none is configured.
+pub(crate) const MESSAGE: &str = "{message.subject}";
 /// Longest value that is put in: more would be cut off anyway.
 const MAX_VALUE: usize = 1000;
 /// 2000-01-01T00:00:00Z, for messages without a date of sending.
@@ -37,8 +39,8 @@ pub struct Facts<'a> {
     pub folder: &'a FolderId,
     /// The message.
     pub message: &'a Message,
-    /// The attachment.
-    pub attachment: &'a Attachment,
+    /// The attachment; none for the directory of a message.
+    pub attachment: Option<&'a Attachment>,
     /// The present, for `{now.…}`: a name is composed once and stays.
     pub now: SystemTime,
 }
@@ -103,6 +105,36 @@ impl Template {
     /// # Errors
     /// A sentence that says what is wrong and which placeholders there are.
     pub fn parse(source: &str) -> Result<Self, String> {
+        let template = Self::read(source)?;
+        if !template.uses(Field::AttachmentName) {
+            return Err(
+                "template: it must contain {attachment.name}, else files lose their extension".into(),
+            );
+        }
+        Ok(template)
+    }
+
+    /// Parses a template for directories of messages: without the placeholders of attachments.
+    ///
+    /// # Errors
+    /// As for [`Template::parse`].
+    pub fn parse_for_messages(source: &str) -> Result<Self, String> {
+        let template = Self::read(source)?;
+        if [Field::AttachmentName, Field::AttachmentSize]
+            .iter()
+            .any(|field| template.uses(*field))
+        {
+            return Err("message_template: a message is no attachment: it has neither \
+                        {attachment.name} nor {attachment.size}"
+                .into());
+        }
+        if template.pieces.is_empty() {
+            return Err("message_template: it is empty; the default is {message.subject}".into());
+        }
+        Ok(template)
+    }
+
+    fn read(source: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut rest = source;
@@ -131,16 +163,10 @@ impl Template {
         if !text.is_empty() {
             pieces.push(Piece::Text(text));
         }
-        let template = Self {
+        Ok(Self {
             source: source.to_owned(),
             pieces,
-        };
-        if !template.uses(Field::AttachmentName) {
-            return Err(
-                "template: it must contain {attachment.name}, else files lose their extension".into(),
-            );
-        }
-        Ok(template)
+        })
     }
 
     /// The template as written.
@@ -211,10 +237,10 @@ impl Field {
             Self::FromName => name(&summary.from),
             Self::SenderEmail => summary.sender.email.clone(),
             Self::SenderName => name(&summary.sender),
-            Self::AttachmentName => facts.attachment.name.clone(),
+            Self::AttachmentName => facts.attachment.map_or_else(String::new, |a| a.name.clone()),
             Self::AttachmentSize => facts
                 .attachment
-                .size
+                .and_then(|a| a.size)
                 .map_or_else(String::new, |size| size.to_string()),
             Self::Subject => summary.subject.clone(),
             Self::Id => facts.message.id.0.to_string(),
@@ -291,7 +317,7 @@ mod tests {
         let facts = Facts {
             folder: &"INBOX".into(),
             message: &message,
-            attachment: &attachment,
+            attachment: Some(&attachment),
             now: SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_714_555_805),
         };
         assert_eq!(
@@ -331,5 +357,14 @@ mod tests {
             let error = Template::parse(template).unwrap_err();
             assert!(error.contains(part), "{template}: {error}");
         }
+    }
+
+    #[test]
+    fn directories_of_messages_know_no_attachment() {
+        for source in ["{message.subject} {attachment.name}", "{attachment.size}", ""] {
+            let error = Template::parse_for_messages(source).unwrap_err();
+            assert!(error.starts_with("message_template: "), "{error}");
+        }
+        assert!(Template::parse_for_messages(MESSAGE).is_ok());
     }
 }

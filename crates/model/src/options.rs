@@ -1,9 +1,13 @@
-//! The two written forms that every configuration uses: durations and sizes.
+//! The written forms that every configuration uses: durations, sizes and secrets.
+
+mod secret_text;
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use secret_text::SecretText;
 
 /// A duration as written: `"30s"`, `"10m"`, `"1h 30m"`, `"7d"`, `"250ms"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,4 +1,5 @@
-//! The suite that every engine passes: accounts, bans and quotas as their users expect them.
+//! The suite that every engine passes: accounts, bans, quotas, records and sealed secrets as their users
+//! expect them.
 //!
 //! An engine gives a [`Place`]: an empty database that can be opened more than once, as by several
 //! processes and after a restart. [`run`] gives every case a fresh one and answers with the number of
@@ -7,6 +8,7 @@
 mod accounts;
 mod bans;
 mod quota;
+mod records;
 
 use async_trait::async_trait;
 
@@ -68,6 +70,9 @@ pub async fn run(places: &dyn Places) -> Result<usize, Vec<String>> {
         quota::counts_what_was_established,
         quota::never_exceeds_its_limit,
         quota::extremes_do_not_wrap,
+        records::are_kept_in_their_spaces,
+        records::are_replaced_and_renamed_as_a_whole,
+        records::secrets_are_opened_by_their_key_and_name_alone,
     );
     if failures.is_empty() {
         Ok(count)

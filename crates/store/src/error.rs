@@ -58,6 +58,14 @@ pub enum StoreError {
         /// The engine's answer.
         detail: String,
     },
+    /// A sealed secret cannot be opened or written.
+    #[error("the sealed secret '{name}': {why}")]
+    Sealed {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
     /// Anything else the engine says.
     #[error("the database {} failed: {detail}", path.display())]
     Engine {

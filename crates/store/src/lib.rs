@@ -1,9 +1,12 @@
-//! State in a database: accounts and administrators, bans, quota use.
+//! State in a database: accounts and administrators, bans, quota use, records of storages, sealed secrets.
 //!
 //! The traits are declared by their users ([`portreeve_auth::Accounts`], [`portreeve_auth::BanBook`],
 //! `portreeve_session::QuotaBook`); [`Store`] fulfils them, one query module for each aggregate. One file,
 //! `engine`, knows which database it is; `contract` (feature `contract`) is the suite that every engine
 //! passes.
+//!
+//! Records and secrets have no trait here: whoever keeps state of its own declares one, and the server
+//! adapts [`Store`] to it.
 //!
 //! Invariants: what was answered survives a crash; every failure of the database is an error that names the
 //! file and what to do, never a panic; the schema only moves forward.
@@ -17,6 +20,8 @@ mod engine;
 mod error;
 mod migrate;
 mod quota;
+mod records;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +35,8 @@ use std::{
 };
 
 pub use error::StoreError;
+pub use records::RecordChange;
+pub use sealed::{KeyError, MAX_SECRET, SealKey};
 
 use db::Db;
 

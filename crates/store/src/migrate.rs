@@ -30,6 +30,7 @@ pub(crate) const ALL: &[Migration] = migrations! {
     1 "0001_accounts"
     2 "0002_bans"
     3 "0003_quota"
+    4 "0004_records"
 
 };
 

@@ -38,7 +38,7 @@ impl Places for Directories {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_keeps_the_contract() {
     match contract::run(&Directories).await {
-        Ok(cases) => assert!(cases >= 16, "{cases} cases"),
+        Ok(cases) => assert!(cases >= 19, "{cases} cases"),
         Err(failures) => panic!("{}", failures.join("\n")),
     }
 }
@@ -198,18 +198,18 @@ async fn an_interrupted_start_leaves_the_schema_it_found() {
     // A table of the last migration is in the way: everything before it must be rolled back.
     let path = dir.path().join("state.db");
     let pool = crate::engine::connect(&path).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE quota (x BIGINT)")
+    sqlx::raw_sql("CREATE TABLE sealed (x BIGINT)")
         .execute(&pool)
         .await
         .unwrap();
     let error = crate::migrate::run(&pool, &path).await.unwrap_err();
-    assert!(error.to_string().contains("quota"), "{error}");
+    assert!(error.to_string().contains("sealed"), "{error}");
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_master WHERE type = 'table'")
         .fetch_all(&pool)
         .await
         .unwrap();
-    assert_eq!(tables, ["quota"]);
-    sqlx::raw_sql("DROP TABLE quota").execute(&pool).await.unwrap();
+    assert_eq!(tables, ["sealed"]);
+    sqlx::raw_sql("DROP TABLE sealed").execute(&pool).await.unwrap();
     crate::migrate::run(&pool, &path).await.unwrap();
 }
 
@@ -241,4 +241,36 @@ fn every_migration_file_is_embedded_in_order() {
         assert_eq!(migration.version, i64::try_from(n).unwrap() + 1);
         assert!(migration.name.starts_with(&format!("{:04}_", migration.version)));
     }
+}
+
+/// What lies on the disk tells no secret, and a record cannot be put in another's place.
+#[tokio::test]
+async fn sealed_secrets_are_not_in_the_file_and_not_interchangeable() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let key = crate::SealKey::parse(&portreeve_model::Secret::new("ab".repeat(32))).unwrap();
+    for (name, secret) in [("a", "correct horse"), ("b", "battery staple")] {
+        let secret = portreeve_model::Secret::new(secret.to_owned());
+        store.seal(&key, name, &secret).await.unwrap();
+    }
+    for file in files(dir.path()) {
+        let bytes = fs::read(&file).unwrap();
+        for part in [&b"correct"[..], b"staple"] {
+            assert!(
+                !bytes.windows(part.len()).any(|w| w == part),
+                "{}",
+                file.display()
+            );
+        }
+    }
+    sqlx::query(
+        "UPDATE sealed SET nonce = (SELECT nonce FROM sealed WHERE name = 'b'), \
+        value = (SELECT value FROM sealed WHERE name = 'b') WHERE name = 'a'",
+    )
+    .execute(&store.db().pool)
+    .await
+    .unwrap();
+    let error = store.unseal(&key, "a").await.unwrap_err().to_string();
+    assert!(error.contains("changed"), "{error}");
+    assert!(store.unseal(&key, "b").await.unwrap().is_some());
 }

@@ -6,7 +6,9 @@
 //! uploads cannot be resumed: `keep` discards.
 
 mod area;
+mod file;
 mod read;
+mod sealed;
 mod write;
 
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use crate::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsErrorKind, FsResult, Links, Listing, OpCx, OpenWrite,
     Partial, Ranges, ReadFile, Removal, Rename, Space, WriteAccess, WriteFile, WriteMode, refusal,
 };
-pub use area::{SpoolArea, SpoolFile};
+pub use area::SpoolArea;
+pub use file::SpoolFile;
 use read::SpoolRead;
 use write::SpoolWrite;
 

@@ -40,6 +40,8 @@ struct Line {
     part: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gone: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
 }
 
 impl FileBook {
@@ -112,6 +114,7 @@ fn load(path: &Path) -> io::Result<Vec<Binding>> {
                 part: line.part.as_str().into(),
             },
             gone: line.gone,
+            size: line.size,
         })
         .collect())
 }
@@ -124,6 +127,7 @@ fn lines(bindings: &[Binding]) -> FsResult<Vec<u8>> {
             message: binding.key.message.0.to_string(),
             part: binding.key.part.0.to_string(),
             gone: binding.gone,
+            size: binding.size,
         };
         serde_json::to_writer(&mut out, &line).map_err(|error| failed(error.into()))?;
         out.push(b'\n');
@@ -181,6 +185,7 @@ mod tests {
                 part: name.into(),
             },
             gone,
+            size: None,
         }
     }
 

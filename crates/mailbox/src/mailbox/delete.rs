@@ -10,12 +10,18 @@ use portreeve_vfs::{FsError, FsErrorKind, FsResult, Rename};
 use super::{
     Shared, now,
     view::{Item, Need},
+    whole::Whole,
 };
 use crate::{Attachment, Folder, FolderKind, Message, OnDelete, PartId, book::PartKey};
 
 impl Shared {
     pub(super) async fn delete(&self, folder: &Folder, item: &Item) -> FsResult<()> {
         let key = &item.key;
+        if Whole::of(key).is_some() {
+            return Err(FsError::new(FsErrorKind::Refused).context(
+                "the message itself is deleted by removing its directory, when no attachment is left in it",
+            ));
+        }
         let before = match self.store.message(&folder.id, &key.message).await {
             Ok(message) => message,
             Err(error) => return self.lost(folder, key, error).await,
@@ -53,13 +59,13 @@ impl Shared {
     }
 
     /// What becomes of a message whose last attachment goes.
-    async fn finish(&self, folder: &Folder, key: &PartKey) -> FsResult<()> {
+    pub(super) async fn finish(&self, folder: &Folder, key: &PartKey) -> FsResult<()> {
         let done = match self.policy.on_delete {
             OnDelete::Remove => self.store.delete_message(&folder.id, &key.message).await,
             OnDelete::Soft => self.store.soft_delete(&folder.id, &key.message).await,
             OnDelete::Move => {
                 let to = self.policy.move_to.as_ref().ok_or(FsErrorKind::Refused)?;
-                let to = match self.resolve_folder(to).await {
+                let to = match self.folder_unfiltered(to).await {
                     Ok(Some(to)) if to.kind != FolderKind::Container => to,
                     _ => {
                         return Err(FsError::new(FsErrorKind::Refused)
@@ -83,7 +89,7 @@ impl Shared {
     }
 
     /// Something could not be done to a part; when because it is gone, its name is freed in time.
-    async fn lost(&self, folder: &Folder, key: &PartKey, error: FsError) -> FsResult<()> {
+    pub(super) async fn lost(&self, folder: &Folder, key: &PartKey, error: FsError) -> FsResult<()> {
         if error.kind() == FsErrorKind::NotFound {
             self.gone(folder, |other| other == key).await?;
         }
@@ -95,7 +101,7 @@ impl Shared {
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
         let book = self.book();
-        let bindings = state.bindings(book, &folder.id).await?;
+        let bindings = state.bindings(self, &folder.id).await?;
         let keys: Vec<PartKey> = bindings.live().filter(|key| gone(key)).cloned().collect();
         let changed = keys.iter().filter_map(|key| bindings.gone(key, now())).collect();
         state.record(book, &folder.id, changed).await;
@@ -135,17 +141,29 @@ impl Shared {
                 "the message has other attachments; only a message with one file can be moved to another folder",
             ));
         }
+        self.carry(folder, item, &target, name).await
+    }
+
+    /// Moves the message of `item` to `target`, where the item is `name` from then on.
+    pub(super) async fn carry(
+        &self,
+        folder: &Folder,
+        item: &Item,
+        target: &Folder,
+        name: String,
+    ) -> FsResult<()> {
+        let key = &item.key;
         let slot = self.views.slot(&target.id);
         let mut state = slot.lock().await;
         let book = self.book();
-        let bindings = state.bindings(book, &target.id).await?;
+        let bindings = state.bindings(self, &target.id).await?;
         if !bindings.free_rested(&name) {
             return Err(FsErrorKind::Exists.into());
         }
         self.store
             .move_message(&folder.id, &key.message, &target.id)
             .await?;
-        let bound = state.bindings(book, &target.id).await?.bind(key.clone(), name);
+        let bound = state.bindings(self, &target.id).await?.bind(key.clone(), name);
         state.record(book, &target.id, vec![bound]).await;
         state.stale();
         drop(state);

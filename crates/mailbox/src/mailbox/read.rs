@@ -8,20 +8,33 @@ use portreeve_vfs::{Cursor, Entry, FsErrorKind, FsResult, Listing, ReadFile};
 
 use super::{
     Shared,
-    tree::{Children, Node},
-    view::{Need, View},
+    tree::{Children, Dir, Node},
+    view::{Item, Items, Need},
+    whole::Whole,
 };
-use crate::Content;
+use crate::{Content, Folder, Sizes, book::PartKey};
 
 impl Shared {
     pub(super) async fn open_listing(&self, dir: &VPath, from: Option<Cursor>) -> FsResult<Box<dyn Listing>> {
-        let folder = self.resolve_folder(dir).await?;
-        let id = folder.as_ref().map(|folder| &folder.id);
-        let folders = self.tree.children(id, Need::Fresh).await?;
-        let files = match &folder {
-            Some(folder) => self.view(folder, Need::Fresh).await?,
-            None => Arc::default(),
+        let found = self.resolve_dir(dir).await?;
+        let (folders, files) = match &found {
+            Dir::Root => {
+                self.look(None).await?;
+                (self.children(None, dir, Need::Fresh).await?, Arc::default())
+            }
+            Dir::Folder(folder) => {
+                self.look(Some(&folder.id)).await?;
+                let folders = self.children(Some(folder), dir, Need::Fresh).await?;
+                (folders, Arc::clone(&self.view(folder, Need::Fresh).await?.files))
+            }
+            Dir::Message(folder, item) => {
+                self.look(Some(&folder.id)).await?;
+                (Arc::default(), self.inside(folder, item, Need::Fresh).await?)
+            }
         };
+        if let (Dir::Folder(folder) | Dir::Message(folder, _), Sizes::OnList) = (&found, self.policy.sizes) {
+            self.learn_all(folder, &files).await?;
+        }
         Ok(Box::new(Snapshot {
             folders,
             files,
@@ -33,20 +46,30 @@ impl Shared {
         let Node::File(folder, item) = self.resolve(path).await? else {
             return Err(FsErrorKind::IsDir.into());
         };
-        let content = self
-            .store
-            .open_part(&folder.id, &item.key.message, &item.key.part)
-            .await?;
-        let mut entry = item.entry;
+        let content = self.content(&folder, &item).await?;
+        let mut entry = item.entry();
         entry.size = Some(content.size());
+        if item.is_unsized() {
+            self.learnt(&folder, &[(&item, content.size())]).await;
+        }
         Ok(Arc::new(Open { entry, content }))
+    }
+
+    /// The bytes of a file.
+    pub(super) async fn content(&self, folder: &Folder, item: &Item) -> FsResult<Arc<dyn Content>> {
+        let (folder, PartKey { message, part }) = (&folder.id, &item.key);
+        match Whole::of(&item.key) {
+            None => self.store.open_part(folder, message, part).await,
+            Some(Whole::Message) => self.store.open_message(folder, message).await,
+            Some(Whole::Text) => self.store.open_text(folder, message).await,
+        }
     }
 }
 
 /// A folder as it was when it was opened: folders and files in one order, by name.
 struct Snapshot {
     folders: Children,
-    files: Arc<View>,
+    files: Arc<Items>,
     /// The last name that was given; empty at the start.
     after: Vec<u8>,
 }
@@ -57,13 +80,10 @@ impl Listing for Snapshot {
         let mut folder = self
             .folders
             .partition_point(|(name, _)| name.as_bytes() <= &*self.after);
-        let mut file = self
-            .files
-            .files
-            .partition_point(|item| item.name() <= &*self.after);
+        let mut file = self.files.partition_point(|item| item.name() <= &*self.after);
         let mut out = Vec::new();
         while out.len() < max {
-            let entry = match (self.folders.get(folder), self.files.files.get(file)) {
+            let entry = match (self.folders.get(folder), self.files.get(file)) {
                 (None, None) => break,
                 (Some((name, _)), other) if other.is_none_or(|item| name.as_bytes() <= item.name()) => {
                     folder += 1;
@@ -78,7 +98,7 @@ impl Listing for Snapshot {
                 }
                 (_, Some(item)) => {
                     file += 1;
-                    item.entry.clone()
+                    item.entry()
                 }
                 (Some(_), None) => break,
             };

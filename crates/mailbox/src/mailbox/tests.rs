@@ -1,6 +1,8 @@
 mod conformance;
 mod crashes;
 mod deleting;
+mod filtering;
+mod messages;
 mod remote;
 mod showing;
 mod uploading;
@@ -9,12 +11,21 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use portreeve_model::{SessionId, VPath};
 use portreeve_vfs::{
-    FileSystem, FsErrorKind, FsResult, Links, OpCx, OpenWrite, Owner, ReadFile, Removal, WriteMode,
+    Attrs, Entry, FileSystem, FsErrorKind, FsResult, Links, OpCx, OpenWrite, Owner, ReadFile, Removal,
+    Rename, WriteMode,
 };
 use tempfile::TempDir;
 
 use super::Mailbox;
 use crate::{Maildir, MaildirOptions, OnUpload, sample};
+
+impl Mailbox {
+    /// Makes the next operation look at the mailbox, however recent the last look is.
+    pub(crate) fn look_again(&self) {
+        self.shared.tree.age();
+        self.shared.views.expire();
+    }
+}
 
 /// A mailbox in a temporary directory.
 struct World {
@@ -110,6 +121,23 @@ impl World {
 
     async fn delete(&self, file: &str) -> FsResult<()> {
         self.mailbox.remove(&cx(), &path(file), Removal::File).await
+    }
+
+    async fn stat(&self, at: &str) -> FsResult<Entry> {
+        self.mailbox.stat(&cx(), &path(at), Links::Keep).await
+    }
+
+    async fn make_dir(&self, dir: &str) -> FsResult<()> {
+        self.mailbox.make_dir(&cx(), &path(dir), Attrs::default()).await
+    }
+
+    async fn remove_dir(&self, dir: &str) -> FsResult<()> {
+        self.mailbox.remove(&cx(), &path(dir), Removal::Dir).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> FsResult<()> {
+        let (from, to) = (path(from), path(to));
+        self.mailbox.rename(&cx(), &from, &to, Rename::NoReplace).await
     }
 
     async fn put(&self, file: &str, content: &[u8]) -> FsResult<()> {

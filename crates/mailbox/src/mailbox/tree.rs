@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
-use portreeve_model::VPath;
+use portreeve_model::{Name, VPath};
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     view::{Item, Need},
 };
 use crate::{
-    Folder, FolderId, FolderKind, MailStore,
+    Filter, Folder, FolderId, FolderKind, MailStore,
     name::{BaseName, fold, is_clean},
 };
 
@@ -27,10 +27,18 @@ pub(super) struct Tree {
     held: Mutex<HashMap<Option<FolderId>, (Instant, Children)>>,
 }
 
+/// A directory.
+pub(super) enum Dir {
+    Root,
+    /// A mail folder; one that only leads to folders that are shown is a `Container` here.
+    Folder(Folder),
+    /// A message, where each is a directory.
+    Message(Folder, Item),
+}
+
 /// What a path leads to.
 pub(super) enum Node {
-    Root,
-    Folder(Folder),
+    Dir(Dir),
     File(Folder, Item),
 }
 
@@ -45,6 +53,29 @@ impl Tree {
     /// After a change.
     pub(super) fn forget(&self) {
         self.held.lock().clear();
+    }
+
+    /// Makes what is held so old that nobody believes it.
+    #[cfg(test)]
+    pub(super) fn age(&self) {
+        for (since, _) in self.held.lock().values_mut() {
+            *since = since
+                .checked_sub(std::time::Duration::from_hours(2))
+                .unwrap_or(*since);
+        }
+    }
+
+    /// The folder that `path` led to when it was last looked at, where that was too long ago to be believed.
+    fn before(&self, path: &VPath) -> Option<FolderId> {
+        let held = self.held.lock();
+        let (mut folder, mut stale) = (None, false);
+        for name in path.components() {
+            let (since, children) = held.get(&folder)?;
+            stale |= !Need::Cheap.allows(since.elapsed(), self.store.abilities());
+            let child = children.iter().find(|(shown, _)| shown.as_bytes() == name);
+            folder = Some(child?.1.id.clone());
+        }
+        folder.filter(|_| stale)
     }
 
     /// The folders below `parent`, or at the top.
@@ -107,6 +138,17 @@ fn named(mut folders: Vec<Folder>) -> Vec<(String, Folder)> {
     out
 }
 
+/// `path` with `name` below it.
+fn below(path: &VPath, name: &str) -> FsResult<VPath> {
+    let joined = Name::new(name.as_bytes()).and_then(|name| path.join(&name));
+    joined.map_err(|_| FsErrorKind::NotFound.into())
+}
+
+/// A path as patterns of folders are matched with it.
+fn plain(path: &VPath) -> &str {
+    path.as_str().unwrap_or_default().trim_start_matches('/')
+}
+
 /// Refuses names that the mailbox would have to bend.
 pub(super) fn check_clean(name: &str) -> FsResult<()> {
     if is_clean(name) {
@@ -134,42 +176,146 @@ impl Shared {
     /// What `path` leads to.
     pub(super) async fn resolve(&self, path: &VPath) -> FsResult<Node> {
         let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else {
-            return Ok(Node::Root);
+            return Ok(Node::Dir(Dir::Root));
         };
-        let parent = self.resolve_folder(&parent).await?;
-        let Some(last) = last.as_str() else {
-            return Err(FsErrorKind::NotFound.into());
-        };
-        let id = parent.as_ref().map(|folder| &folder.id);
-        if let Some(folder) = self.tree.child(id, last).await? {
-            return Ok(Node::Folder(folder));
-        }
-        let folder = parent.ok_or(FsErrorKind::NotFound)?;
-        let item = self.find(&folder, last).await?.ok_or(FsErrorKind::NotFound)?;
-        Ok(Node::File(folder, item))
+        let dir = self.resolve_dir(&parent).await?;
+        let last = last.as_str().ok_or(FsErrorKind::NotFound)?;
+        let found = self.below(dir, &parent, last).await?;
+        found.ok_or_else(|| FsErrorKind::NotFound.into())
     }
 
-    /// A directory; none for the root.
-    pub(super) async fn resolve_folder(&self, path: &VPath) -> FsResult<Option<Folder>> {
+    /// The directory that `path` leads to.
+    pub(super) async fn resolve_dir(&self, path: &VPath) -> FsResult<Dir> {
+        // A store that is far away looks at folders and messages in one go, if it is told which. A guess
+        // that was wrong, or a look that fails, shows in what follows.
+        if let Some(before) = self.tree.before(path) {
+            let _ = self.store.look(Some(&before)).await;
+        }
+        let (mut dir, mut at) = (Dir::Root, VPath::root());
+        for name in path.components() {
+            let text = std::str::from_utf8(name).map_err(|_| FsErrorKind::NotFound)?;
+            match self.below(dir, &at, text).await? {
+                Some(Node::Dir(next)) => dir = next,
+                Some(Node::File(..)) => return Err(FsErrorKind::NotDir.into()),
+                None => return Err(FsErrorKind::NotFound.into()),
+            }
+            at = below(&at, text)?;
+        }
+        Ok(dir)
+    }
+
+    /// What `dir`, which is at `path`, has of the name; asks again before it says no.
+    async fn below(&self, dir: Dir, path: &VPath, name: &str) -> FsResult<Option<Node>> {
+        let folder = match dir {
+            Dir::Root => None,
+            Dir::Folder(folder) => Some(folder),
+            Dir::Message(folder, item) => {
+                let found = self.find_inside(&folder, &item, name).await?;
+                return Ok(found.map(|found| Node::File(folder, found)));
+            }
+        };
+        let id = folder.as_ref().map(|folder| &folder.id);
+        if let Some(child) = self.tree.child(id, name).await?
+            && let Some(child) = self.filtered(child, &below(path, name)?).await?
+        {
+            return Ok(Some(Node::Dir(Dir::Folder(child))));
+        }
+        let Some(folder) = folder else {
+            return Ok(None);
+        };
+        let found = self.find(&folder, name).await?;
+        Ok(found.map(|item| {
+            if item.is_message() {
+                Node::Dir(Dir::Message(folder, item))
+            } else {
+                Node::File(folder, item)
+            }
+        }))
+    }
+
+    /// The sub-folders of `folder` (the top for none), which is at `path`, that are shown.
+    pub(super) async fn children(
+        &self,
+        folder: Option<&Folder>,
+        path: &VPath,
+        need: Need,
+    ) -> FsResult<Children> {
+        let all = self.tree.children(folder.map(|folder| &folder.id), need).await?;
+        if !self.policy.filter.is_by_folder() {
+            return Ok(all);
+        }
+        let mut shown = Vec::new();
+        for (name, child) in all.iter() {
+            if let Some(child) = self.filtered(child.clone(), &below(path, name)?).await? {
+                shown.push((name.clone(), child));
+            }
+        }
+        Ok(Arc::new(shown))
+    }
+
+    /// The folder at `path` as it is shown: as it is, or only as what leads to one that is; none where it is
+    /// hidden.
+    async fn filtered(&self, folder: Folder, path: &VPath) -> FsResult<Option<Folder>> {
+        if self.shows_folder(path) {
+            return Ok(Some(folder));
+        }
+        let leads = self.any_below(&folder.id, path, |filter, path| {
+            if filter.shows_folder(path) {
+                Some(true)
+            } else {
+                (!filter.may_lead(path)).then_some(false)
+            }
+        });
+        Ok(leads.await?.then_some(Folder {
+            kind: FolderKind::Container,
+            ..folder
+        }))
+    }
+
+    pub(super) fn shows_folder(&self, path: &VPath) -> bool {
+        let filter = &self.policy.filter;
+        !filter.is_by_folder() || filter.shows_folder(plain(path))
+    }
+
+    /// Whether any folder below that at `path` is such that `decide` says true; where it says false, what
+    /// lies below that is not looked at.
+    async fn any_below(
+        &self,
+        folder: &FolderId,
+        path: &VPath,
+        decide: impl Fn(&Filter, &str) -> Option<bool>,
+    ) -> FsResult<bool> {
+        if decide(&self.policy.filter, plain(path)) == Some(false) {
+            return Ok(false);
+        }
+        let mut left = vec![(folder.clone(), path.clone())];
+        let mut looked_at = 0;
+        while let Some((folder, path)) = left.pop() {
+            for (name, child) in self.tree.children(Some(&folder), Need::Cheap).await?.iter() {
+                let path = below(&path, name)?;
+                match decide(&self.policy.filter, plain(&path)) {
+                    Some(true) => return Ok(true),
+                    Some(false) => {}
+                    None => left.push((child.id.clone(), path)),
+                }
+            }
+            looked_at += 1;
+            if looked_at > MAX_HELD {
+                return Err(FsError::new(FsErrorKind::TooLarge)
+                    .context("the mailbox has too many folders to filter; write the patterns of the option folders with more of the path"));
+            }
+        }
+        Ok(false)
+    }
+
+    /// A folder by its path, whatever is shown; none for the root.
+    pub(super) async fn folder_unfiltered(&self, path: &VPath) -> FsResult<Option<Folder>> {
         let mut folder: Option<Folder> = None;
         for name in path.components() {
             let name = std::str::from_utf8(name).map_err(|_| FsErrorKind::NotFound)?;
             let id = folder.as_ref().map(|folder| &folder.id);
-            match self.tree.child(id, name).await? {
-                Some(child) => folder = Some(child),
-                None => {
-                    let file = match &folder {
-                        Some(folder) => self.find(folder, name).await?,
-                        None => None,
-                    };
-                    let kind = if file.is_some() {
-                        FsErrorKind::NotDir
-                    } else {
-                        FsErrorKind::NotFound
-                    };
-                    return Err(kind.into());
-                }
-            }
+            let child = self.tree.child(id, name).await?;
+            folder = Some(child.ok_or(FsErrorKind::NotFound)?);
         }
         Ok(folder)
     }
@@ -180,7 +326,14 @@ impl Shared {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(FsErrorKind::Exists.into());
         };
-        let folder = self.resolve_folder(&parent).await?;
+        let folder = match self.resolve_dir(&parent).await? {
+            Dir::Root => None,
+            Dir::Folder(folder) => Some(folder),
+            Dir::Message(..) => {
+                return Err(FsError::new(FsErrorKind::Refused)
+                    .context("the directory of a message holds what came with it, and takes nothing more"));
+            }
+        };
         let name = name.as_str().unwrap_or_default();
         check_clean(name)?;
         let id = folder.as_ref().map(|folder| &folder.id);
@@ -197,8 +350,18 @@ impl Shared {
         Ok((folder, name.to_owned()))
     }
 
+    /// Refuses a path at which a folder would not be shown.
+    fn check_shown(&self, path: &VPath) -> FsResult<()> {
+        if self.shows_folder(path) {
+            return Ok(());
+        }
+        Err(FsError::new(FsErrorKind::Refused)
+            .context("the mailbox does not show a folder of that path (option folders)"))
+    }
+
     pub(super) async fn make_dir(&self, path: &VPath) -> FsResult<()> {
         let (parent, name) = self.vacant(path).await?;
+        self.check_shown(path)?;
         let parent = parent.as_ref().map(|folder| &folder.id);
         let made = self.store.create_folder(parent, &name).await;
         self.tree.forget();
@@ -216,6 +379,13 @@ impl Shared {
         }
         if to.starts_with(from) {
             return Err(FsError::new(FsErrorKind::Conflict).context("a folder cannot be moved into itself"));
+        }
+        self.check_shown(from)?;
+        self.check_shown(to)?;
+        let hides = |filter: &Filter, path: &str| (!filter.shows_folder(path)).then_some(true);
+        if self.policy.filter.is_by_folder() && self.any_below(&folder.id, from, hides).await? {
+            return Err(FsError::new(FsErrorKind::Refused)
+                .context("folders below it are not shown here: it cannot be renamed"));
         }
         let (parent, name) = self.vacant(to).await?;
         let parent = parent.as_ref().map(|folder| &folder.id);

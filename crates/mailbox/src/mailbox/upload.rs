@@ -3,7 +3,7 @@
 //! Invariants: nobody sees anything before commit; an abort or a crash leaves nothing; the draft's
 //! file has exactly the name it was uploaded by; a name that is taken is never replaced.
 
-use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,16 +14,13 @@ use portreeve_vfs::{
 };
 
 use super::{
-    Shared, to_its_end,
+    Shared,
+    intake::Intake,
+    to_its_end,
     tree::{Node, check_clean, taken},
     view::{Need, entry},
 };
-use crate::{
-    Content, Draft, Folder, FolderKind,
-    book::PartKey,
-    maildir::{InFile, fault},
-    name::fold,
-};
+use crate::{Content, Draft, Folder, FolderKind, book::PartKey, name::fold};
 
 impl Shared {
     pub(super) async fn open_write(
@@ -64,15 +61,11 @@ impl Shared {
         if how.size_hint.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
         }
-        let shared = Arc::clone(self);
-        let file = tokio::task::spawn_blocking(move || (shared.policy.spool)())
-            .await
-            .map_err(|error| fault(&io::Error::other(error)))?
-            .map_err(|error| fault(&error))?;
+        let intake = self.policy.spool.intake().await?;
         Ok(Arc::new(Upload {
             shared: Arc::clone(self),
             owner: owner.clone(),
-            spool: Arc::new(file),
+            intake,
             limit,
             state: Mutex::new(State {
                 place: Arc::new(place),
@@ -113,7 +106,7 @@ impl Shared {
             return Err(taken(name, shown));
         }
         let book = self.book();
-        let bindings = state.bindings(book, &folder.id).await?;
+        let bindings = state.bindings(self, &folder.id).await?;
         if let Some(shown) = bindings.alike(name) {
             return Err(taken(name, shown));
         }
@@ -138,7 +131,7 @@ impl Shared {
             part: attachment.id.clone(),
         };
         self.uploaded.add(owner, &key);
-        let bound = state.bindings(book, &folder.id).await?.bind(key, name.to_owned());
+        let bound = state.bindings(self, &folder.id).await?.bind(key, name.to_owned());
         state.record(book, &folder.id, vec![bound]).await;
         let shown = Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
         let mut entry = entry(shown, &message, attachment);
@@ -156,7 +149,7 @@ fn too_large(limit: u64) -> FsError {
 struct Upload {
     shared: Arc<Shared>,
     owner: Owner,
-    spool: Arc<File>,
+    intake: Intake,
     limit: u64,
     state: Mutex<State>,
 }
@@ -177,17 +170,6 @@ impl Upload {
         Ok(Arc::clone(&state.place))
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
-    ) -> FsResult<T> {
-        let spool = Arc::clone(&self.spool);
-        tokio::task::spawn_blocking(move || work(&spool))
-            .await
-            .map_err(|error| fault(&io::Error::other(error)))?
-            .map_err(|error| fault(&error))
-    }
-
     /// Where a write of `len` bytes ends, at `at` or at the end so far; the size grows to it.
     fn reserve(&self, at: Option<u64>, len: u64) -> FsResult<u64> {
         let mut state = self.state.lock();
@@ -203,23 +185,13 @@ impl Upload {
     async fn put(&self, at: Option<u64>, data: Vec<Bytes>) -> FsResult<u64> {
         self.open()?;
         let len: u64 = data.iter().map(|piece| piece.len() as u64).sum();
-        let mut at = self.reserve(at, len)?;
-        self.blocking(move |spool| {
-            for piece in data {
-                spool.write_all_at(&piece, at)?;
-                at += piece.len() as u64;
-            }
-            Ok(at)
-        })
-        .await
+        let at = self.reserve(at, len)?;
+        self.intake.write(at, data).await?;
+        Ok(at + len)
     }
 
-    fn content(&self) -> InFile {
-        InFile {
-            file: Arc::clone(&self.spool),
-            start: 0,
-            size: self.state.lock().size,
-        }
+    fn content(&self) -> Arc<dyn Content> {
+        self.intake.content(self.state.lock().size)
     }
 }
 
@@ -253,14 +225,14 @@ impl WriteFile for Upload {
         if size > self.limit {
             return Err(too_large(self.limit));
         }
-        self.blocking(move |spool| spool.set_len(size)).await?;
+        self.intake.resize(size).await?;
         self.state.lock().size = size;
         Ok(())
     }
 
     async fn sync(&self) -> FsResult<()> {
         self.open()?;
-        self.blocking(File::sync_data).await
+        self.intake.sync().await
     }
 
     async fn retarget(&self, to: &VPath, _how: Rename) -> FsResult<()> {
@@ -274,10 +246,9 @@ impl WriteFile for Upload {
         let place = self.open()?;
         // A sparse end is real: the file may be longer than what was written.
         let content = self.content();
-        let size = content.size;
-        self.blocking(move |spool| spool.set_len(size)).await?;
+        self.intake.resize(content.size()).await?;
         let shared = Arc::clone(&self.shared);
-        let (owner, content) = (self.owner.clone(), Arc::new(content));
+        let owner = self.owner.clone();
         let commit = async move { shared.commit(&owner, &place.0, &place.1, content).await };
         let entry = to_its_end(commit).await?;
         self.state.lock().ended = true;

@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -18,7 +18,7 @@ use portreeve_model::Name;
 use portreeve_vfs::{Entry, FileKind, FsErrorKind, FsResult};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{Shared, now};
+use super::{Shared, now, whole::Whole};
 use crate::{
     Attachment, AttachmentKind, ChangeToken, Folder, FolderId, FolderKind, Message, MessageId,
     StoreAbilities,
@@ -50,28 +50,89 @@ impl Need {
 /// A file of a folder.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
-    pub(super) entry: Entry,
+    entry: Entry,
     pub(super) key: PartKey,
+    /// Where the listing did not tell the size: the size, once it is learnt. Shared by all copies.
+    learnt: Option<Arc<OnceLock<u64>>>,
 }
 
 impl Item {
+    pub(super) fn new(entry: Entry, key: PartKey) -> Self {
+        let learnt = (entry.is_file() && entry.size.is_none()).then(Arc::default);
+        Self { entry, key, learnt }
+    }
+
+    /// What is known of it.
+    pub(super) fn entry(&self) -> Entry {
+        let mut entry = self.entry.clone();
+        entry.size = entry.size.or_else(|| self.learnt.as_ref()?.get().copied());
+        entry
+    }
+
+    /// Whether it is the directory of a message.
+    pub(super) fn is_message(&self) -> bool {
+        self.key.is_message()
+    }
+
+    /// Whether its exact size is still to be learnt.
+    pub(super) fn is_unsized(&self) -> bool {
+        self.learnt.as_ref().is_some_and(|learnt| learnt.get().is_none())
+    }
+
+    pub(super) fn learn(&self, size: u64) {
+        if let Some(learnt) = &self.learnt {
+            let _ = learnt.set(size);
+        }
+    }
+
     /// The name; every item has one.
     pub(super) fn name(&self) -> &[u8] {
         self.entry.name.as_ref().map_or(&[], Name::as_bytes)
     }
 }
 
-/// The files of a folder, by name.
+/// Items in the order of their names.
+#[derive(Debug, Default)]
+pub(super) struct Items(Vec<Item>);
+
+impl Items {
+    fn new(mut items: Vec<Item>) -> Self {
+        items.sort_by(|a, b| a.name().cmp(b.name()));
+        Self(items)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Item> {
+        let order = |item: &Item| item.name().cmp(name.as_bytes());
+        let at = self.0.binary_search_by(order).ok()?;
+        self.0.get(at)
+    }
+
+    fn without(&self, gone: impl Fn(&PartKey) -> bool) -> Self {
+        Self(self.0.iter().filter(|item| !gone(&item.key)).cloned().collect())
+    }
+}
+
+impl std::ops::Deref for Items {
+    type Target = [Item];
+
+    fn deref(&self) -> &[Item] {
+        &self.0
+    }
+}
+
+/// What a folder shows beside its sub-folders.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    pub(super) files: Vec<Item>,
+    /// Its files; where each message is a directory, those.
+    pub(super) files: Arc<Items>,
+    /// What the directories of messages hold.
+    inside: HashMap<MessageId, Arc<Items>>,
 }
 
 impl View {
-    pub(super) fn find(&self, name: &str) -> Option<&Item> {
-        let order = |item: &Item| item.name().cmp(name.as_bytes());
-        let at = self.files.binary_search_by(order).ok()?;
-        self.files.get(at)
+    /// What the directory of a message holds; none where it is gone.
+    pub(super) fn inside(&self, message: &MessageId) -> Option<Arc<Items>> {
+        self.inside.get(message).cloned()
     }
 }
 
@@ -182,14 +243,11 @@ impl State {
     }
 
     /// The folder's bindings.
-    pub(super) async fn bindings(
-        &mut self,
-        book: &dyn NameBook,
-        folder: &FolderId,
-    ) -> FsResult<&mut Bindings> {
+    pub(super) async fn bindings(&mut self, shared: &Shared, folder: &FolderId) -> FsResult<&mut Bindings> {
         if self.bindings.is_none() {
-            let lines = book.load(folder).await?;
-            self.bindings = Some(Bindings::load(lines, now()));
+            let lines = shared.book().load(folder).await?;
+            let nested = shared.policy.messages.is_some();
+            self.bindings = Some(Bindings::load(lines, nested, now()));
         }
         Ok(self.bindings.get_or_insert_default())
     }
@@ -220,13 +278,15 @@ impl State {
     /// Takes a file out of the view, after its deletion.
     pub(super) fn take_out(&mut self, gone: impl Fn(&PartKey) -> bool) {
         if let Some(view) = &self.view {
-            let files = view
-                .files
-                .iter()
-                .filter(|item| !gone(&item.key))
-                .cloned()
-                .collect();
-            self.view = Some(Arc::new(View { files }));
+            let files = Arc::new(view.files.without(&gone));
+            let mut inside = view.inside.clone();
+            inside.retain(|message, _| !gone(&PartKey::of_message(message)));
+            for items in inside.values_mut() {
+                if items.iter().any(|item| gone(&item.key)) {
+                    *items = Arc::new(items.without(&gone));
+                }
+            }
+            self.view = Some(Arc::new(View { files, inside }));
         }
     }
 }
@@ -239,7 +299,28 @@ impl Shared {
     /// A file by its name; asks again before it says no.
     pub(super) async fn find(&self, folder: &Folder, name: &str) -> FsResult<Option<Item>> {
         for need in [Need::Cheap, Need::Fresh] {
-            if let Some(item) = self.view(folder, need).await?.find(name) {
+            if let Some(item) = self.view(folder, need).await?.files.find(name) {
+                return Ok(Some(item.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the directory of a message holds.
+    pub(super) async fn inside(&self, folder: &Folder, message: &Item, need: Need) -> FsResult<Arc<Items>> {
+        let inside = self.view(folder, need).await?.inside(&message.key.message);
+        inside.ok_or_else(|| FsErrorKind::NotFound.into())
+    }
+
+    /// A file in the directory of a message; asks again before it says no.
+    pub(super) async fn find_inside(
+        &self,
+        folder: &Folder,
+        message: &Item,
+        name: &str,
+    ) -> FsResult<Option<Item>> {
+        for need in [Need::Cheap, Need::Fresh] {
+            if let Some(item) = self.inside(folder, message, need).await?.find(name) {
                 return Ok(Some(item.clone()));
             }
         }
@@ -250,7 +331,7 @@ impl Shared {
     pub(super) async fn alike(&self, folder: &Folder, name: &str) -> FsResult<Option<String>> {
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
-        let bindings = state.bindings(self.book(), &folder.id).await?;
+        let bindings = state.bindings(self, &folder.id).await?;
         Ok(bindings.alike(name).map(str::to_owned))
     }
 
@@ -333,66 +414,122 @@ impl Shared {
             .collect();
 
         let book = self.book();
-        let bindings = state.bindings(book, &folder.id).await?;
+        let bindings = state.bindings(self, &folder.id).await?;
         let changed = bindings.update(&wishes, &unsure, &taken, now());
         let mut files: Vec<Item> = Vec::with_capacity(shown.len());
-        for (wish, (message, attachment)) in wishes.into_iter().zip(shown) {
+        let mut inside: HashMap<MessageId, Vec<Item>> = HashMap::new();
+        for (wish, shown) in wishes.into_iter().zip(shown) {
             let name = bindings
                 .name(&wish.key)
                 .and_then(|name| Name::new(name.as_bytes()).ok());
-            if let Some(name) = name {
-                files.push(Item {
-                    entry: entry(name, message, attachment),
-                    key: wish.key,
-                });
+            let Some(name) = name else {
+                continue;
+            };
+            let id = wish.key.message.clone();
+            match shown {
+                Shown::File(message, attachment) => {
+                    let mut entry = entry(name, message, attachment);
+                    entry.size = entry.size.or_else(|| bindings.size(&wish.key));
+                    let item = Item::new(entry, wish.key);
+                    if self.policy.messages.is_some() {
+                        inside.entry(id).or_default().push(item);
+                    } else {
+                        files.push(item);
+                    }
+                }
+                Shown::Message(message, wholes) => {
+                    let mut entry = Entry::dir(Some(name));
+                    entry.modified = Some(message.summary.received);
+                    files.push(Item::new(entry, wish.key));
+                    let wholes = wholes.iter().filter_map(|whole| self.whole_item(*whole, message));
+                    inside.entry(id).or_default().extend(wholes);
+                }
             }
         }
-        files.sort_by(|a, b| a.name().cmp(b.name()));
         state.record(book, &folder.id, changed).await;
-        state.view = Some(Arc::new(View { files }));
+        let inside = inside.into_iter();
+        state.view = Some(Arc::new(View {
+            files: Arc::new(Items::new(files)),
+            inside: inside
+                .map(|(id, items)| (id, Arc::new(Items::new(items))))
+                .collect(),
+        }));
         state.token = token;
         Ok(())
     }
 
-    /// The attachments that are shown, and the names they would like.
-    fn shown<'a>(
-        &self,
-        folder: &FolderId,
-        messages: &'a [Arc<Message>],
-    ) -> (Vec<(&'a Message, &'a Attachment)>, Vec<Wish>) {
+    /// What is shown, and the names it would like.
+    fn shown<'a>(&self, folder: &FolderId, messages: &'a [Arc<Message>]) -> (Vec<Shown<'a>>, Vec<Wish>) {
         let present = SystemTime::now();
-        let mut shown = Vec::new();
-        let mut wishes = Vec::new();
+        let (mut shown, mut wishes) = (Vec::new(), Vec::new());
         for message in messages {
+            let message: &Message = message;
+            if !self.policy.filter.shows_message(&message.summary) {
+                continue;
+            }
+            let mut facts = Facts {
+                folder,
+                message,
+                attachment: None,
+                now: present,
+            };
+            let before = shown.len();
+            if let Some(template) = &self.policy.messages {
+                // Its place: whether it is shown depends on what is in it.
+                shown.push(Shown::Message(message, Vec::new()));
+                wishes.push(Wish {
+                    key: PartKey::of_message(&message.id),
+                    base: BaseName::new(&template.expand(&facts)),
+                });
+            }
+            let mut hidden = false;
             for attachment in &message.attachments {
-                let visible = match attachment.kind {
-                    AttachmentKind::File | AttachmentKind::Item => true,
-                    AttachmentKind::Inline => self.policy.inline,
-                    AttachmentKind::Reference => false,
-                };
-                if !visible {
+                if !self.is_visible(attachment) {
                     continue;
                 }
-                let facts = Facts {
-                    folder,
-                    message,
-                    attachment,
-                    now: present,
+                facts.attachment = Some(attachment);
+                let base = match &self.policy.messages {
+                    None => BaseName::new(&self.policy.template.expand(&facts)),
+                    Some(_) => BaseName::new(&attachment.name),
                 };
-                let base = BaseName::new(&self.policy.template.expand(&facts));
                 if !self.policy.filter.shows(&base.numbered(0)) {
+                    hidden = true;
                     continue;
                 }
                 let key = PartKey {
                     message: message.id.clone(),
                     part: attachment.id.clone(),
                 };
-                shown.push((&**message, attachment));
+                shown.push(Shown::File(message, attachment));
                 wishes.push(Wish { key, base });
+            }
+            let attachments = shown.len() - before;
+            if let Some(Shown::Message(_, wholes)) = shown.get_mut(before) {
+                *wholes = self.wholes(hidden);
+                if self.policy.filter.is_by_name() && wholes.is_empty() && attachments == 1 {
+                    shown.truncate(before);
+                    wishes.truncate(before);
+                }
             }
         }
         (shown, wishes)
     }
+
+    /// Whether an attachment of its kind is shown.
+    pub(super) fn is_visible(&self, attachment: &Attachment) -> bool {
+        match attachment.kind {
+            AttachmentKind::File | AttachmentKind::Item => true,
+            AttachmentKind::Inline => self.policy.inline,
+            AttachmentKind::Reference => false,
+        }
+    }
+}
+
+/// Something that a folder shows.
+enum Shown<'a> {
+    File(&'a Message, &'a Attachment),
+    /// A message's directory, and what it holds beside attachments.
+    Message(&'a Message, Vec<Whole>),
 }
 
 /// An attachment as an entry.
@@ -401,12 +538,20 @@ pub(super) fn entry(name: Name, message: &Message, attachment: &Attachment) -> E
     entry.size = attachment.size;
     entry.modified = Some(message.summary.received);
     // Content never changes under its key.
+    entry.version = Some(version([&*message.id.0, &*attachment.id.0]));
+    entry
+}
+
+/// A number for what these texts name.
+pub(super) fn version<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = blake3::Hasher::new();
-    hash.update(message.id.0.as_bytes());
-    hash.update(&[0]);
-    hash.update(attachment.id.0.as_bytes());
+    for (n, text) in texts.into_iter().enumerate() {
+        if n > 0 {
+            hash.update(&[0]);
+        }
+        hash.update(text.as_bytes());
+    }
     let mut version = [0; 8];
     hash.finalize_xof().fill(&mut version);
-    entry.version = Some(u64::from_be_bytes(version));
-    entry
+    u64::from_be_bytes(version)
 }

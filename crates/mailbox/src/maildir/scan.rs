@@ -233,6 +233,17 @@ impl Inner {
     }
 
     /// Looks through an open message file and answers its bytes too.
+    /// The text of a message; none where it is gone.
+    pub(super) fn text(&self, folder: &FolderId, id: &MessageId) -> io::Result<Option<String>> {
+        let Some((_, mut file)) = self.locate(folder, id)? else {
+            return Ok(None);
+        };
+        let mut raw = Vec::new();
+        file.by_ref().take(self.max_message).read_to_end(&mut raw)?;
+        let text = catch_unwind(AssertUnwindSafe(|| crate::mime::text(&raw)));
+        Ok(Some(text.unwrap_or_default()))
+    }
+
     pub(super) fn parse_file(
         &self,
         id: &MessageId,

@@ -8,7 +8,7 @@ use std::{
     ops::Range,
 };
 
-use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::{charsets::map::charset_decoder, html::html_to_text};
 use portreeve_model::Timestamp;
 
 use super::{
@@ -24,6 +24,8 @@ pub(crate) const REMOVED: &str = "X-Portreeve-Removed";
 
 /// How many characters of the text a preview has.
 const PREVIEW: usize = 255;
+/// How much of a text is shown, in bytes as sent.
+const MAX_TEXT: usize = 4 << 20;
 
 /// What to do beyond the attachments.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,7 +85,7 @@ pub(crate) fn inspect_for(raw: &[u8], delivered: Timestamp, wanted: Wanted) -> I
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut parts: Vec<Located> = Vec::new();
     for leaf in leaves {
-        let Some(kind) = kind(&leaf) else {
+        let Some(kind) = kind(&leaf.headers, leaf.within) else {
             continue;
         };
         let digest = digest(raw.get(leaf.whole.clone()).unwrap_or_default());
@@ -117,8 +119,7 @@ pub(crate) fn inspect_for(raw: &[u8], delivered: Timestamp, wanted: Wanted) -> I
 }
 
 /// What a leaf is to us; none for the text itself, which is no attachment.
-fn kind(leaf: &Leaf) -> Option<AttachmentKind> {
-    let headers = &leaf.headers;
+pub(super) fn kind(headers: &PartHeaders, within: Within) -> Option<AttachmentKind> {
     if headers.main == "message" {
         return match &*headers.subtype {
             "external-body" => Some(AttachmentKind::Reference),
@@ -133,7 +134,7 @@ fn kind(leaf: &Leaf) -> Option<AttachmentKind> {
     if text && headers.name.is_none() && !headers.has_content_id {
         return None;
     }
-    match leaf.within {
+    match within {
         // A text with a name in place of the body is still the body.
         Within::Message if text => None,
         Within::Related { first: true } | Within::Alternative if text => None,
@@ -164,30 +165,44 @@ fn attachment(raw: &[u8], leaf: &Leaf, id: PartId, kind: AttachmentKind) -> Atta
                     body.get(..body.len().min(64 * 1024)).unwrap_or_default(),
                 ))
             };
-            let stem = inner.or_else(|| headers.name.clone());
-            let stem = stem.unwrap_or_else(|| "message".into());
-            if stem.to_ascii_lowercase().ends_with(".eml") {
-                stem
-            } else {
-                format!("{stem}.eml")
-            }
+            item_name(inner, headers)
         }
-        _ => headers
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("attachment.{}", extension(headers))),
-    };
-    let content_type = if headers.main.is_empty() {
-        "text/plain".to_owned()
-    } else {
-        format!("{}/{}", headers.main, headers.subtype)
+        _ => file_name(headers),
     };
     Attachment {
         id,
         kind,
         name,
         size: Some(decoded_size(encoding, body)),
-        content_type,
+        content_type: content_type(headers),
+    }
+}
+
+/// The name of an attached message: its subject, else the name it was sent with.
+pub(super) fn item_name(subject: Option<String>, headers: &PartHeaders) -> String {
+    let stem = subject.or_else(|| headers.name.clone());
+    let stem = stem.unwrap_or_else(|| "message".into());
+    if stem.to_ascii_lowercase().ends_with(".eml") {
+        stem
+    } else {
+        format!("{stem}.eml")
+    }
+}
+
+/// The name of a file: as it was sent, else one by its type.
+pub(super) fn file_name(headers: &PartHeaders) -> String {
+    headers
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("attachment.{}", extension(headers)))
+}
+
+/// The media type, with the one that is meant where none is given.
+pub(super) fn content_type(headers: &PartHeaders) -> String {
+    if headers.main.is_empty() {
+        "text/plain".to_owned()
+    } else {
+        format!("{}/{}", headers.main, headers.subtype)
     }
 }
 
@@ -236,16 +251,40 @@ fn preview(raw: &[u8], leaves: &[Leaf]) -> String {
     else {
         return String::new();
     };
-    let body = raw.get(leaf.body.clone()).unwrap_or_default();
-    let head = body.get(..body.len().min(8 * 1024)).unwrap_or_default();
-    let bytes = decode(leaf.headers.encoding(), head);
-    let charset = leaf.headers.charset.as_deref();
-    let text = match charset.and_then(|name| charset_decoder(name.as_bytes())) {
-        Some(decoder) => decoder(&bytes),
-        None => String::from_utf8_lossy(&bytes).into_owned(),
-    };
+    let text = decoded_text(raw, leaf, 8 * 1024);
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().take(PREVIEW).collect()
+}
+
+/// The text of a message, plain: its first part that is text and no attachment; markup is taken off where
+/// there is no plain one. Empty where it has none.
+pub(crate) fn text(raw: &[u8]) -> String {
+    let leaves = split(raw).leaves;
+    let texts = || {
+        leaves
+            .iter()
+            .filter(|leaf| kind(&leaf.headers, leaf.within).is_none())
+    };
+    if let Some(leaf) = texts().find(|leaf| leaf.headers.is("text", "plain") || leaf.headers.main.is_empty())
+    {
+        return decoded_text(raw, leaf, MAX_TEXT);
+    }
+    match texts().find(|leaf| leaf.headers.is("text", "html")) {
+        Some(leaf) => html_to_text(&decoded_text(raw, leaf, MAX_TEXT)),
+        None => String::new(),
+    }
+}
+
+/// What the first `limit` bytes of a part say, in UTF-8.
+fn decoded_text(raw: &[u8], leaf: &Leaf, limit: usize) -> String {
+    let body = raw.get(leaf.body.clone()).unwrap_or_default();
+    let head = body.get(..body.len().min(limit)).unwrap_or_default();
+    let bytes = decode(leaf.headers.encoding(), head);
+    let charset = leaf.headers.charset.as_deref();
+    match charset.and_then(|name| charset_decoder(name.as_bytes())) {
+        Some(decoder) => decoder(&bytes),
+        None => String::from_utf8_lossy(&bytes).into_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
-//! The disk space that spools share, and one spooled file in it.
+//! The disk space that spools share.
 //!
-//! Invariants: files have no name, so none outlives the process; every byte of a file's length is
-//! reserved before it is written and given back when the file goes; disk calls run on blocking threads.
+//! Invariants: files have no name, so none outlives the process and nothing is ever left to be swept; no
+//! more bytes than agreed are held at a time. What a file takes on the disk is rounded up to its sectors.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{FsError, FsErrorKind, FsResult};
@@ -19,7 +23,8 @@ pub struct SpoolArea {
 }
 
 impl SpoolArea {
-    /// At most `total` bytes in `directory` at a time, at most `file` bytes in one file.
+    /// At most `total` bytes in `directory` at a time, at most `file` bytes in one file. The directory is
+    /// there already.
     #[must_use]
     pub fn new(directory: PathBuf, total: u64, file: u64) -> Self {
         Self {
@@ -30,10 +35,42 @@ impl SpoolArea {
         }
     }
 
+    /// Makes the directory where it is missing, and its owner's alone (0700). A file is made there once, so
+    /// that a directory that cannot be used is told now and not at the first download. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says, with the directory's name.
+    pub fn prepare(&self) -> io::Result<()> {
+        let directory = &self.directory;
+        let work = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            if fs::metadata(directory)?.permissions().mode() & 0o077 != 0 {
+                fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            }
+            tempfile::tempfile_in(directory).map(drop)
+        };
+        work().map_err(|error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("the spool {}: {error}", directory.display()),
+            )
+        })
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         *self.used.lock()
+    }
+
+    /// Bytes that all files together may take.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 
     /// Largest file, in bytes.
@@ -52,7 +89,7 @@ impl SpoolArea {
         Ok(())
     }
 
-    fn reserve(&self, bytes: u64) -> FsResult<()> {
+    pub(super) fn reserve(&self, bytes: u64) -> FsResult<()> {
         let mut used = self.used.lock();
         let after = used.saturating_add(bytes);
         if after > self.total {
@@ -63,152 +100,32 @@ impl SpoolArea {
         Ok(())
     }
 
-    fn release(&self, bytes: u64) {
+    pub(super) fn release(&self, bytes: u64) {
         let mut used = self.used.lock();
         *used = used.saturating_sub(bytes);
     }
 }
 
-/// One file without a name.
-pub struct SpoolFile {
-    file: Arc<File>,
-    area: Arc<SpoolArea>,
-    len: Mutex<u64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl SpoolFile {
-    /// A new, empty one.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub async fn create(area: Arc<SpoolArea>) -> FsResult<Self> {
-        let directory = area.directory.clone();
-        let file = blocking(move || tempfile::tempfile_in(directory)).await?;
-        Ok(Self {
-            file: Arc::new(file),
-            area,
-            len: Mutex::new(0),
-        })
-    }
-
-    /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        *self.len.lock()
-    }
-
-    /// Whether nothing is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Writes at `at`, or at the end, and answers where the data ends.
-    ///
-    /// # Errors
-    /// `TooLarge` and `NoSpace` by the area's limits, else what the disk says.
-    pub async fn write(&self, at: Option<u64>, data: Vec<Bytes>) -> FsResult<u64> {
-        let count: u64 = data.iter().map(|piece| piece.len() as u64).sum();
-        let (at, stop) = self.claim(at, count)?;
-        let file = self.file.clone();
-        blocking(move || {
-            let mut at = at;
-            for piece in data {
-                file.write_all_at(&piece, at)?;
-                at += piece.len() as u64;
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(stop)
-    }
-
-    fn claim(&self, at: Option<u64>, count: u64) -> FsResult<(u64, u64)> {
-        let mut len = self.len.lock();
-        let at = at.unwrap_or(*len);
-        let stop = at.checked_add(count).ok_or(FsErrorKind::TooLarge)?;
-        if count == 0 {
-            return Ok((at, *len));
+    #[test]
+    fn its_directory_is_made_and_is_its_owners_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let (fresh, wide) = (base.path().join("a/spool"), base.path().join("wide"));
+        fs::create_dir(&wide).unwrap();
+        fs::set_permissions(&wide, Permissions::from_mode(0o755)).unwrap();
+        for directory in [fresh, wide] {
+            SpoolArea::new(directory.clone(), 10, 10).prepare().unwrap();
+            let mode = fs::metadata(&directory).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o700, "{}", directory.display());
+            assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "files have no name");
         }
-        self.area.check(stop)?;
-        if stop > *len {
-            self.area.reserve(stop - *len)?;
-            *len = stop;
-        }
-        Ok((at, stop))
+        fs::write(base.path().join("file"), "").unwrap();
+        let error = SpoolArea::new(base.path().join("file"), 10, 10)
+            .prepare()
+            .unwrap_err();
+        assert!(error.to_string().contains("/file:"), "{error}");
     }
-
-    /// Cuts or extends.
-    ///
-    /// # Errors
-    /// As for a write.
-    pub async fn resize(&self, size: u64) -> FsResult<()> {
-        self.area.check(size)?;
-        {
-            let mut len = self.len.lock();
-            if size > *len {
-                self.area.reserve(size - *len)?;
-            } else {
-                self.area.release(*len - size);
-            }
-            *len = size;
-        }
-        let file = self.file.clone();
-        blocking(move || file.set_len(size)).await
-    }
-
-    /// Appends up to `len` bytes from `at` on to `into`: fewer only at the end.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
-        let there = usize::try_from(self.len().saturating_sub(at)).unwrap_or(usize::MAX);
-        let want = len.min(there);
-        if want == 0 {
-            return Ok(into);
-        }
-        let file = self.file.clone();
-        blocking(move || {
-            let head = into.len();
-            into.resize(head + want, 0);
-            let mut rest = into.get_mut(head..).unwrap_or_default();
-            let mut at = at;
-            while !rest.is_empty() {
-                match file.read_at(rest, at)? {
-                    // Extended, but nothing written there yet: zeros, as they stand in the buffer.
-                    0 => break,
-                    n => {
-                        at += n as u64;
-                        rest = rest.get_mut(n..).unwrap_or_default();
-                    }
-                }
-            }
-            Ok(into)
-        })
-        .await
-    }
-}
-
-impl Drop for SpoolFile {
-    fn drop(&mut self) {
-        self.area.release(*self.len.lock());
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> FsResult<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(end) => end.map_err(failed),
-        Err(_) => Err(FsErrorKind::Cancelled.into()),
-    }
-}
-
-fn failed(error: io::Error) -> FsError {
-    let kind = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FsErrorKind::NoSpace,
-        io::ErrorKind::FileTooLarge => FsErrorKind::TooLarge,
-        _ => FsErrorKind::Backend,
-    };
-    FsError::new(kind)
-        .context("the spool for this storage failed")
-        .caused_by(error)
 }

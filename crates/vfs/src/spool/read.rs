@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::area::SpoolFile;
+use super::file::SpoolFile;
 use crate::{Entry, FsErrorKind, FsResult, ReadFile};
 
 /// How much is fetched at a time.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use portreeve_model::VPath;
 use tokio::sync::RwLock;
 
-use super::area::SpoolFile;
+use super::file::SpoolFile;
 use crate::{Attrs, Entry, FsError, FsErrorKind, FsResult, Rename, WriteFile, refusal};
 
 /// How much is handed over at a time.

@@ -1,7 +1,8 @@
 use async_trait::async_trait;
-use portreeve_vfs::conformance::{Fixture, Stage, run};
+use portreeve_vfs::conformance::{Fixture, Report, Stage, run};
 
 use super::*;
+use crate::Layout;
 
 struct Drafts;
 struct ReadOnly;
@@ -17,6 +18,20 @@ impl Fixture for Drafts {
 impl Fixture for ReadOnly {
     async fn stage(&self) -> Box<dyn Stage> {
         Box::new(World::sample(|options| options.mail.on_upload = OnUpload::Refuse))
+    }
+}
+
+/// Each message a directory, and few of what there is.
+struct Messages;
+
+#[async_trait]
+impl Fixture for Messages {
+    async fn stage(&self) -> Box<dyn Stage> {
+        Box::new(World::sample(|options| {
+            options.mail.on_upload = OnUpload::Refuse;
+            options.mail.layout = Layout::Messages;
+            options.mail.folders = vec!["/Inbox".into()];
+        }))
     }
 }
 
@@ -37,11 +52,15 @@ impl Stage for World {
             .into_iter()
             .next()?;
         let content = crate::mime::decode(part.encoding, &raw[part.body]);
+        let name = match self.options.mail.layout {
+            Layout::Flat => "Order ACME Ltd-order.xml",
+            Layout::Messages => "Order ACME Ltd/order.xml",
+        };
         let there = self
             .root("cur")
             .read_dir()
             .is_ok_and(|mut dir| dir.next().is_some());
-        there.then(|| (path("/Inbox/Order ACME Ltd-order.xml"), content))
+        there.then(|| (path(&format!("/Inbox/{name}")), content))
     }
 
     async fn reopen(&self) -> Option<Arc<dyn FileSystem>> {
@@ -80,7 +99,13 @@ async fn drafts() {
 
 #[tokio::test]
 async fn read_only() {
-    let report = run(&ReadOnly).await.unwrap();
+    for report in [run(&ReadOnly).await, run(&Messages).await] {
+        let report = report.unwrap();
+        check_read(&report);
+    }
+}
+
+fn check_read(report: &Report) {
     for case in ["reading::sample", "reading::parallel", "refusals::read_only"] {
         assert!(report.passed.contains(&case), "{case}");
     }

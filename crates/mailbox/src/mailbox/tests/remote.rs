@@ -6,12 +6,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use portreeve_vfs::{FsError, Retry};
+use portreeve_microsoft::{Cloud, MemoryVault};
+use portreeve_vfs::{FsError, Retry, SpoolArea};
 
 use super::*;
 use crate::{
-    ChangeToken, Content, Draft, Filter, Folder, FolderId, MailStore, MemoryBook, Message, MessageId,
-    OnDelete, Page, PageCursor, PartId, Policy, StoreAbilities, Template,
+    ChangeToken, Content, Draft, Folder, FolderId, MailOptions, MailStore, MemoryShelf, Message, MessageId,
+    OnDelete, Page, PageCursor, PartId, Shelf, Sizes, StoreAbilities, Surroundings,
 };
 
 #[test]
@@ -44,6 +45,8 @@ struct Remote {
     inner: Arc<Maildir>,
     abilities: StoreAbilities,
     requests: AtomicU32,
+    looks: AtomicU32,
+    opened: AtomicU32,
     throttled: std::sync::atomic::AtomicBool,
 }
 
@@ -94,6 +97,14 @@ impl MailStore for Remote {
         Ok(Page { items, next })
     }
 
+    async fn look(&self, _: Option<&FolderId>) -> FsResult<()> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        if self.throttled.load(Ordering::Relaxed) {
+            return Err(FsErrorKind::Throttled.into());
+        }
+        Ok(())
+    }
+
     async fn change_token(&self, _: &FolderId) -> FsResult<Option<ChangeToken>> {
         self.ask()?;
         Ok(None)
@@ -111,6 +122,7 @@ impl MailStore for Remote {
         part: &PartId,
     ) -> FsResult<Arc<dyn Content>> {
         self.ask()?;
+        self.opened.fetch_add(1, Ordering::Relaxed);
         self.inner.open_part(folder, message, part).await
     }
 
@@ -159,12 +171,8 @@ impl MailStore for Remote {
     }
 }
 
-#[tokio::test]
-async fn a_remote_store_is_asked_seldom_and_serves_while_throttled() {
-    let mut world = World::empty(|_| {});
-    for n in 0..9 {
-        world.deliver(&format!("cur/{n}.x:2,"), mail("s", n, &[("a", &n.to_string())]));
-    }
+/// Puts `world`'s mailbox far away, with its records on `shelf`.
+fn far_away(world: &mut World, shelf: &Arc<dyn Shelf>, sizes: Sizes) -> Arc<Remote> {
     let remote = Arc::new(Remote {
         inner: Arc::clone(&world.store),
         abilities: StoreAbilities {
@@ -173,34 +181,57 @@ async fn a_remote_store_is_asked_seldom_and_serves_while_throttled() {
             ..world.store.abilities().clone()
         },
         requests: AtomicU32::new(0),
+        looks: AtomicU32::new(0),
+        opened: AtomicU32::new(0),
         throttled: false.into(),
     });
-    let policy = Policy {
-        template: Template::parse("{attachment.name}").unwrap(),
-        filter: Filter::new(&[], &[]).unwrap(),
-        inline: false,
-        on_delete: OnDelete::Remove,
-        move_to: None,
-        on_upload: OnUpload::Refuse,
-        max_upload: 0,
-        max_entries: 1000,
-        spool: Box::new(world.store.spool()),
+    let mail = MailOptions {
+        template: "{attachment.name}".into(),
+        on_upload: OnUpload::Draft,
+        sizes,
+        ..MailOptions::default()
     };
+    let spool = Arc::new(SpoolArea::new(std::env::temp_dir(), 1000, 1000));
+    let around = Surroundings::new(
+        Arc::clone(shelf),
+        spool,
+        Cloud::new(Arc::new(MemoryVault::default())),
+    );
     let store = Arc::clone(&remote) as Arc<dyn MailStore>;
-    world.mailbox = Arc::new(Mailbox::new(store, Arc::new(MemoryBook::default()), policy));
+    world.mailbox = Arc::new(Mailbox::over(store, "test", &mail, &around).unwrap());
+    remote
+}
+
+#[tokio::test]
+async fn a_remote_store_is_asked_seldom_and_serves_while_throttled() {
+    let mut world = World::empty(|_| {});
+    for n in 0..9 {
+        world.deliver(&format!("cur/{n}.x:2,"), mail("s", n, &[("a", &n.to_string())]));
+    }
+    let shelf: Arc<dyn Shelf> = Arc::new(MemoryShelf::default());
+    let remote = far_away(&mut world, &shelf, Sizes::OnStat);
     assert!(world.mailbox.capabilities().paged);
 
     let mut want: Vec<String> = (1..9).map(|n| format!("a ({n})")).collect();
     want.insert(0, "a".into());
     assert_eq!(world.list("/Inbox").await, want);
-    // Everything else within its freshness costs nothing, misses included.
+    assert_eq!(remote.looks.load(Ordering::Relaxed), 1);
+    // A size is learnt once; everything else within its freshness costs nothing, misses included.
+    let asked = remote.requests.load(Ordering::Relaxed) + 1;
+    for again in [false, false, true] {
+        if again {
+            // As long as the part lives, whatever is listed anew.
+            world.mailbox.shared.views.expire();
+        }
+        let file = path("/Inbox/a (3)");
+        let stat = world.mailbox.stat(&cx(), &file, Links::Keep).await.unwrap();
+        assert_eq!(stat.size, Some(1));
+        if !again {
+            assert_eq!(remote.requests.load(Ordering::Relaxed), asked);
+        }
+    }
+    assert_eq!(remote.opened.load(Ordering::Relaxed), 1);
     let asked = remote.requests.load(Ordering::Relaxed);
-    let stat = world
-        .mailbox
-        .stat(&cx(), &path("/Inbox/a (3)"), Links::Keep)
-        .await
-        .unwrap();
-    assert_eq!(stat.size, None);
     assert_eq!(
         kind(world.mailbox.stat(&cx(), &path("/Inbox/b"), Links::Keep).await),
         Some(FsErrorKind::NotFound)
@@ -228,4 +259,40 @@ async fn a_remote_store_is_asked_seldom_and_serves_while_throttled() {
         kind(world.open("/Inbox/a (3)").await),
         Some(FsErrorKind::NotFound)
     );
+}
+
+#[tokio::test]
+async fn sizes_are_learnt_before_a_listing_where_clients_trust_it() {
+    let mut world = World::empty(|_| {});
+    for n in 0..9 {
+        let content = "x".repeat(n as usize);
+        world.deliver(&format!("cur/{n}.x:2,"), mail("s", n, &[("a", &content)]));
+    }
+    let shelf: Arc<dyn Shelf> = Arc::new(MemoryShelf::default());
+    for opened in [9, 0] {
+        // What was learnt outlives the process.
+        let remote = far_away(&mut world, &shelf, Sizes::OnList);
+        let mut listing = world.mailbox.list(&cx(), &path("/Inbox"), None).await.unwrap();
+        let entries = listing.next(100).await.unwrap();
+        let mut sizes: Vec<Option<u64>> = entries.iter().map(|entry| entry.size).collect();
+        sizes.sort();
+        assert_eq!(sizes, (0..9).map(Some).collect::<Vec<_>>());
+        assert_eq!(remote.opened.load(Ordering::Relaxed), opened);
+    }
+}
+
+#[tokio::test]
+async fn uploads_far_away_pass_through_the_spool() {
+    let mut world = World::empty(|_| {});
+    let shelf: Arc<dyn Shelf> = Arc::new(MemoryShelf::default());
+    far_away(&mut world, &shelf, Sizes::OnStat);
+    assert_eq!(world.mailbox.capabilities().max_file, Some(1000));
+    world.put("/Inbox/new.txt", b"hello").await.unwrap();
+    assert_eq!(world.get("/Inbox/new.txt").await.unwrap(), b"hello");
+    let much = vec![0; 1001];
+    assert_eq!(
+        kind(world.put("/Inbox/much.txt", &much).await),
+        Some(FsErrorKind::TooLarge)
+    );
+    assert_eq!(world.list("/Inbox").await, ["new.txt"]);
 }
