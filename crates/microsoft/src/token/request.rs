@@ -119,7 +119,7 @@ impl Asker {
         let body = encode(form);
         let request = self
             .net
-            .http()
+            .http(&self.client)
             .post(&self.endpoint)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
