@@ -8,6 +8,7 @@
 //! - [`NameBook`]: names stay with their attachments, also over restarts.
 //! - [`name`], [`Template`], [`Filter`]: how names are composed, cleaned and filtered; pure.
 //! - [`inspect`]: what hangs on the bytes of a message; pure, total, linear.
+//! - [`doctor`]: what stands in the way of a remote mailbox.
 //! - [`sample`]: a mailbox to look at.
 //!
 //! Invariants: a name leads to one part for as long as that lives; sizes are exact; a message is
@@ -16,9 +17,12 @@
 mod address;
 mod bind;
 mod book;
+pub mod doctor;
+mod exchange;
 #[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;
+mod imap;
 mod mailbox;
 mod mailboxes;
 mod maildir;
@@ -32,7 +36,9 @@ mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets, fuzz_page};
 pub use filter::Filter;
+pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
 pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
 pub use mailboxes::{Mailboxes, MakeMailbox};
 pub use maildir::Maildir;

@@ -12,6 +12,7 @@
 mod compose;
 mod cut;
 mod decode;
+mod described;
 mod headers;
 mod inspect;
 mod split;
@@ -19,5 +20,8 @@ mod split;
 pub(crate) use compose::{Envelope, compose};
 pub(crate) use cut::cut;
 pub(crate) use decode::{Decoder, Encoding, decode};
+pub(crate) use described::{Described, describe};
+pub(crate) use headers::summary;
 pub use inspect::{Inspected, Located, inspect};
 pub(crate) use inspect::{Wanted, inspect_for, text};
+pub(crate) use split::{MAX_DEPTH, MAX_PARTS, Within, within};

@@ -236,6 +236,7 @@ impl GraphMailbox {
         body: Bytes,
     ) -> Result<T, GraphError> {
         let ask = self.ask(Method::POST, path, Repeat::WhereRefused)?;
+        self.budget.upload(body.len() as u64).await;
         self.json(&ask.body(content_type, body)).await
     }
 
@@ -281,7 +282,8 @@ impl GraphMailbox {
         batch::run(self, items).await
     }
 
-    /// Adds a file to a message and gives the attachment's id. Up to 3 MB go in one request, more in an upload session.
+    /// Adds a file to a message and gives the attachment's id as Graph gave it: that of an upload session may not be the
+    /// immutable one. Up to 3 MB go in one request, more in an upload session.
     ///
     /// # Errors
     /// As [`GraphError`] tells; where [`GraphError::uncertain`], the attachment may exist.

@@ -9,6 +9,7 @@ pub mod graph;
 pub mod national;
 pub mod net;
 mod patience;
+pub mod probe;
 pub mod registry;
 pub mod token;
 pub mod vault;
@@ -21,5 +22,8 @@ pub use graph::{
 pub use national::CloudName;
 pub use net::{Net, NetError, NetOptions};
 pub use registry::{App, Cloud};
-pub use token::{AccessToken, TokenError, TokenFault, TokenSource};
+pub use token::{AccessToken, SupportIds, TokenError, TokenFault, TokenSource};
 pub use vault::{MemoryVault, Vault, VaultError};
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ pub(crate) use error::words;
 pub use tunnel::fuzz_reply;
 
 use proxy::Proxy;
+pub(crate) use proxy::place;
 
 /// How long a connection, its way through the proxy included, may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -146,9 +147,18 @@ impl Net {
         &self.http
     }
 
-    /// The proxy on the way, if there is one.
-    pub(crate) fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+    /// Whether there is a proxy on the way.
+    #[must_use]
+    pub fn proxied(&self) -> bool {
+        self.proxy.is_some()
+    }
+
+    /// Whom a connection to a host calls first: the host itself, or the proxy.
+    pub(crate) fn first_hop(&self, host: &str, port: u16) -> (String, u16) {
+        match &self.proxy {
+            Some(proxy) => (proxy.host.clone(), proxy.port),
+            None => (host.to_owned(), port),
+        }
     }
 
     /// What tells two ways apart: the proxy and the trusted authorities. Says nothing about either.

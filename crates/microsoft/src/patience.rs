@@ -20,7 +20,7 @@ pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(seconds).min(MOST));
     }
     let date = jiff::fmt::rfc2822::parse(value).ok()?;
-    let date = SystemTime::try_from(date.timestamp()).ok()?;
+    let date = SystemTime::from(date.timestamp());
     Some(date.duration_since(now).unwrap_or(Duration::ZERO).min(MOST))
 }
 

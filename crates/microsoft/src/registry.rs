@@ -36,7 +36,7 @@ pub struct App {
     pub net: Arc<Net>,
     /// A token that holds for less than this is renewed.
     pub grace: Duration,
-    /// The first wait before a token is asked for again; it doubles.
+    /// The first wait before a token is asked for again; it doubles. A refusal stands for five of it.
     pub backoff: Duration,
 }
 

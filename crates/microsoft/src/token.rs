@@ -21,11 +21,12 @@ use portreeve_model::Secret;
 use tokio::time::Instant;
 
 pub(crate) use answer::cut;
-pub use error::{TokenError, TokenFault};
+pub use error::{SupportIds, TokenError, TokenFault};
 pub(crate) use request::Asker;
 
-/// How long a refusal stands before the endpoint is asked again: whoever asks in a loop is throttled there (AADSTS50196).
-const STANDS: Duration = Duration::from_secs(5);
+/// How long a refusal stands before the endpoint is asked again, in first waits of the app (5 s as a rule): whoever asks
+/// in a loop is throttled there (AADSTS50196).
+const STANDS: u32 = 5;
 
 /// An access token: what it says is nobody's business here.
 #[derive(Clone)]
@@ -179,7 +180,7 @@ impl TokenSource {
                     return Ok(token.clone());
                 }
                 if !error.passes() {
-                    state.refused = Some((now + STANDS, error.clone()));
+                    state.refused = Some((now + self.asker.backoff * STANDS, error.clone()));
                 }
                 Err(error)
             }

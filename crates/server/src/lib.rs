@@ -13,6 +13,7 @@ pub mod control;
 pub mod demo;
 pub mod ops;
 pub mod options;
+mod secrets;
 pub mod service;
 pub mod supervisor;
 pub mod tls;

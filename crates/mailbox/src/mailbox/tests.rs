@@ -22,6 +22,14 @@ use tempfile::TempDir;
 use super::Mailbox;
 use crate::{Maildir, MaildirOptions, OnUpload, sample};
 
+impl Mailbox {
+    /// Makes the next operation look at the mailbox, however recent the last look is.
+    pub(crate) fn look_again(&self) {
+        self.shared.tree.age();
+        self.shared.views.expire();
+    }
+}
+
 /// A mailbox in a temporary directory.
 struct World {
     _dir: TempDir,

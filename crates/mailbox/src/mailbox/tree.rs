@@ -62,6 +62,29 @@ impl Tree {
         self.held.lock().clear();
     }
 
+    /// Makes what is held so old that nobody believes it.
+    #[cfg(test)]
+    pub(super) fn age(&self) {
+        for (since, _) in self.held.lock().values_mut() {
+            *since = since
+                .checked_sub(std::time::Duration::from_hours(2))
+                .unwrap_or(*since);
+        }
+    }
+
+    /// The folder that `path` led to when it was last looked at, where that was too long ago to be believed.
+    fn before(&self, path: &VPath) -> Option<FolderId> {
+        let held = self.held.lock();
+        let (mut folder, mut stale) = (None, false);
+        for name in path.components() {
+            let (since, children) = held.get(&folder)?;
+            stale |= !Need::Cheap.allows(since.elapsed(), self.store.abilities());
+            let child = children.iter().find(|(shown, _)| shown.as_bytes() == name);
+            folder = Some(child?.1.id.clone());
+        }
+        folder.filter(|_| stale)
+    }
+
     /// The folders below `parent`, or at the top.
     pub(super) async fn children(&self, parent: Option<&FolderId>, need: Need) -> FsResult<Children> {
         let key = parent.cloned();
@@ -170,6 +193,11 @@ impl Shared {
 
     /// The directory that `path` leads to.
     pub(super) async fn resolve_dir(&self, path: &VPath) -> FsResult<Dir> {
+        // A store that is far away looks at folders and messages in one go, if it is told which. A guess
+        // that was wrong, or a look that fails, shows in what follows.
+        if let Some(before) = self.tree.before(path) {
+            let _ = self.store.look(Some(&before)).await;
+        }
         let (mut dir, mut at) = (Dir::Root, VPath::root());
         for name in path.components() {
             let text = std::str::from_utf8(name).map_err(|_| FsErrorKind::NotFound)?;

@@ -87,7 +87,7 @@ pub(super) fn subject(raw: &[u8]) -> Option<String> {
 }
 
 /// What a message's header says. `delivered` is when the file came, for messages that bear no date.
-pub(super) fn summary(header: &[u8], delivered: Timestamp) -> Summary {
+pub(crate) fn summary(header: &[u8], delivered: Timestamp) -> Summary {
     let Some(message) = MessageParser::default().parse_headers(header) else {
         return Summary {
             received: delivered,

@@ -85,7 +85,7 @@ pub(crate) fn inspect_for(raw: &[u8], delivered: Timestamp, wanted: Wanted) -> I
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut parts: Vec<Located> = Vec::new();
     for leaf in leaves {
-        let Some(kind) = kind(&leaf) else {
+        let Some(kind) = kind(&leaf.headers, leaf.within) else {
             continue;
         };
         let digest = digest(raw.get(leaf.whole.clone()).unwrap_or_default());
@@ -119,8 +119,7 @@ pub(crate) fn inspect_for(raw: &[u8], delivered: Timestamp, wanted: Wanted) -> I
 }
 
 /// What a leaf is to us; none for the text itself, which is no attachment.
-fn kind(leaf: &Leaf) -> Option<AttachmentKind> {
-    let headers = &leaf.headers;
+pub(super) fn kind(headers: &PartHeaders, within: Within) -> Option<AttachmentKind> {
     if headers.main == "message" {
         return match &*headers.subtype {
             "external-body" => Some(AttachmentKind::Reference),
@@ -135,7 +134,7 @@ fn kind(leaf: &Leaf) -> Option<AttachmentKind> {
     if text && headers.name.is_none() && !headers.has_content_id {
         return None;
     }
-    match leaf.within {
+    match within {
         // A text with a name in place of the body is still the body.
         Within::Message if text => None,
         Within::Related { first: true } | Within::Alternative if text => None,
@@ -166,30 +165,44 @@ fn attachment(raw: &[u8], leaf: &Leaf, id: PartId, kind: AttachmentKind) -> Atta
                     body.get(..body.len().min(64 * 1024)).unwrap_or_default(),
                 ))
             };
-            let stem = inner.or_else(|| headers.name.clone());
-            let stem = stem.unwrap_or_else(|| "message".into());
-            if stem.to_ascii_lowercase().ends_with(".eml") {
-                stem
-            } else {
-                format!("{stem}.eml")
-            }
+            item_name(inner, headers)
         }
-        _ => headers
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("attachment.{}", extension(headers))),
-    };
-    let content_type = if headers.main.is_empty() {
-        "text/plain".to_owned()
-    } else {
-        format!("{}/{}", headers.main, headers.subtype)
+        _ => file_name(headers),
     };
     Attachment {
         id,
         kind,
         name,
         size: Some(decoded_size(encoding, body)),
-        content_type,
+        content_type: content_type(headers),
+    }
+}
+
+/// The name of an attached message: its subject, else the name it was sent with.
+pub(super) fn item_name(subject: Option<String>, headers: &PartHeaders) -> String {
+    let stem = subject.or_else(|| headers.name.clone());
+    let stem = stem.unwrap_or_else(|| "message".into());
+    if stem.to_ascii_lowercase().ends_with(".eml") {
+        stem
+    } else {
+        format!("{stem}.eml")
+    }
+}
+
+/// The name of a file: as it was sent, else one by its type.
+pub(super) fn file_name(headers: &PartHeaders) -> String {
+    headers
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("attachment.{}", extension(headers)))
+}
+
+/// The media type, with the one that is meant where none is given.
+pub(super) fn content_type(headers: &PartHeaders) -> String {
+    if headers.main.is_empty() {
+        "text/plain".to_owned()
+    } else {
+        format!("{}/{}", headers.main, headers.subtype)
     }
 }
 
@@ -247,7 +260,11 @@ fn preview(raw: &[u8], leaves: &[Leaf]) -> String {
 /// there is no plain one. Empty where it has none.
 pub(crate) fn text(raw: &[u8]) -> String {
     let leaves = split(raw).leaves;
-    let texts = || leaves.iter().filter(|leaf| kind(leaf).is_none());
+    let texts = || {
+        leaves
+            .iter()
+            .filter(|leaf| kind(&leaf.headers, leaf.within).is_none())
+    };
     if let Some(leaf) = texts().find(|leaf| leaf.headers.is("text", "plain") || leaf.headers.main.is_empty())
     {
         return decoded_text(raw, leaf, MAX_TEXT);

@@ -10,15 +10,15 @@ use std::ops::Range;
 use super::headers::PartHeaders;
 
 /// Deepest nesting of multiparts; what lies deeper is one opaque part.
-pub(super) const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 /// Most parts of a message; what follows is not looked at, and said to be missing.
-pub(super) const MAX_PARTS: usize = 10_000;
+pub(crate) const MAX_PARTS: usize = 10_000;
 /// Longest header of a part that is read, in bytes; the rest of it is ignored.
 const MAX_HEADER: usize = 256 * 1024;
 
 /// What encloses a part, as far as that tells what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Within {
+pub(crate) enum Within {
     /// The message itself: it has no multipart.
     Message,
     /// `multipart/alternative`.
@@ -121,7 +121,8 @@ pub(super) fn split(raw: &[u8]) -> Split {
     }
 }
 
-fn within(subtype: &str, first: bool) -> Within {
+/// What a multipart of this subtype makes of its first child, or of another.
+pub(crate) fn within(subtype: &str, first: bool) -> Within {
     match subtype {
         "alternative" => Within::Alternative,
         "related" => Within::Related { first },

@@ -28,6 +28,8 @@ pub struct BatchItem {
     pub body: Option<Value>,
     /// More headers.
     pub headers: Vec<(String, String)>,
+    /// The path is relative to Graph's root: a link that Graph gave.
+    rooted: bool,
 }
 
 impl BatchItem {
@@ -51,7 +53,24 @@ impl BatchItem {
             path: path.into(),
             body,
             headers: Vec::new(),
+            rooted: false,
         }
+    }
+
+    /// Reads where a link leads that Graph gave, e.g. a delta link that was kept. It stands in `Debug`: do not log it.
+    ///
+    /// # Errors
+    /// The link leads elsewhere.
+    pub fn link(mailbox: &GraphMailbox, link: &str) -> Result<Self, GraphError> {
+        let url = mailbox.link(link)?;
+        let base = mailbox.graph.base.path().trim_end_matches('/');
+        let path = url.path().strip_prefix(base).filter(|path| path.starts_with('/'));
+        let path = path.ok_or_else(|| broken("a link that Graph gave leads out of its root"))?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(Self {
+            rooted: true,
+            ..Self::get(format!("{path}{query}"))
+        })
     }
 
     fn repeat(&self) -> Repeat {
@@ -118,6 +137,25 @@ struct Response {
     body: Value,
 }
 
+impl Response {
+    fn header(&self, name: &str) -> Option<&Value> {
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
+    /// As with requests of their own, a success may hold an error, or JSON that was cut, which stands here as text.
+    fn broken(&self) -> Option<GraphError> {
+        let kind = self
+            .header("content-type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if self.body.is_string() && kind.contains("json") {
+            return Some(broken("an answer of a batch is not whole"));
+        }
+        GraphError::embedded(&serde_json::to_vec(&self.body).unwrap_or_default())
+    }
+}
+
 pub(super) async fn run(
     mailbox: &GraphMailbox,
     items: Vec<BatchItem>,
@@ -175,6 +213,7 @@ fn passes(item: &BatchItem, error: &GraphError) -> bool {
     match error.kind {
         GraphFault::Throttled => true,
         GraphFault::Unavailable => error.status == Some(503) || item.repeat() == Repeat::Always,
+        GraphFault::Broken => item.repeat() == Repeat::Always,
         GraphFault::Unauthorized => true,
         _ => false,
     }
@@ -185,14 +224,10 @@ fn judge(item: &BatchItem, answer: Response, tries: &Tries) -> BatchAnswer {
     if !(200..300).contains(&answer.status) {
         let body = serde_json::to_vec(&answer.body).unwrap_or_default();
         let mut found = GraphError::read(answer.status, &body);
-        found.retry_after = answer
-            .headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))
-            .and_then(|(_, value)| match value {
-                Value::String(text) => patience::parse(text, std::time::SystemTime::now()),
-                other => other.as_u64().map(std::time::Duration::from_secs),
-            });
+        found.retry_after = answer.header("retry-after").and_then(|value| match value {
+            Value::String(text) => patience::parse(text, std::time::SystemTime::now()),
+            other => other.as_u64().map(std::time::Duration::from_secs),
+        });
         if matches!(found.kind, GraphFault::Unavailable)
             && answer.status != 503
             && item.repeat() == Repeat::WhereRefused
@@ -200,6 +235,12 @@ fn judge(item: &BatchItem, answer: Response, tries: &Tries) -> BatchAnswer {
             found.uncertain = true;
         }
         error = Some(found);
+    }
+    if error.is_none() {
+        error = answer.broken().map(|found| GraphError {
+            uncertain: item.repeat() == Repeat::WhereRefused,
+            ..found
+        });
     }
     let gone = error
         .as_ref()
@@ -235,7 +276,11 @@ async fn once(
             Request {
                 id: at.to_string(),
                 method: item.method.as_str(),
-                url: format!("{}/{}", mailbox.relative, item.path),
+                url: if item.rooted {
+                    item.path.clone()
+                } else {
+                    format!("{}/{}", mailbox.relative, item.path)
+                },
                 headers,
                 body: item.body.as_ref(),
             }

@@ -1,1 +1,7 @@
-//! Placeholder until the next commit.
+//! Graph's mail client against a server that plays what it does at its worst.
+
+mod batches;
+mod lists;
+mod raw;
+mod repeats;
+mod uploads;

@@ -24,8 +24,11 @@ use super::{
 };
 use crate::net::words;
 
-/// Largest file that goes in one request: Graph refuses sessions for less and requests for more.
-const SIMPLE: u64 = 3 * 1024 * 1024 - 1;
+/// Largest file that goes in one request at first. Graph's border is "3 MB", and where exactly it lies is not written:
+/// what one way refuses for its size goes the other.
+const SIMPLE: u64 = 3_000_000;
+/// No file of more goes in one request, whatever was said to it: as base64 it is beyond Graph's 4 MB.
+const MOST_SIMPLE: u64 = 3 * 1024 * 1024;
 /// One piece: at most 4 MB, a multiple of 320 KiB.
 const PIECE: u64 = 12 * 320 * 1024;
 /// How many sessions are begun for one file.
@@ -45,7 +48,7 @@ pub trait UploadSource: Send + Sync {
 
 #[async_trait]
 impl UploadSource for Bytes {
-    async fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
+    async fn read(&self, at: u64, len: usize) -> io::Result<Self> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
         let end = at.checked_add(len).filter(|end| *end <= self.len());
         end.map(|end| self.slice(at..end))
@@ -79,24 +82,55 @@ pub(super) async fn run(
     source: &dyn UploadSource,
 ) -> Result<String, GraphError> {
     let at = format!("messages/{}/attachments", segment(message));
+    let file = File {
+        name,
+        size,
+        content_type,
+        source,
+    };
     if size <= SIMPLE {
-        let content = read(source, 0, size).await?;
-        let body = json!({
-            "@odata.type": "#microsoft.graph.fileAttachment",
-            "name": name,
-            "contentType": content_type,
-            "contentBytes": STANDARD.encode(&content),
-        });
-        mailbox.budget.upload(size).await;
-        let added: Added = mailbox.post(&at, &body).await?;
-        return Ok(added.id);
+        return whole(mailbox, &at, &file).await;
     }
+    match in_session(mailbox, &at, &file).await {
+        Err(error)
+            if error.code == "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize" && size <= MOST_SIMPLE =>
+        {
+            whole(mailbox, &at, &file).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What is uploaded, and what it is called.
+struct File<'a> {
+    name: &'a str,
+    size: u64,
+    content_type: &'a str,
+    source: &'a dyn UploadSource,
+}
+
+/// All of it in one request.
+async fn whole(mailbox: &GraphMailbox, at: &str, file: &File<'_>) -> Result<String, GraphError> {
+    let content = read(file.source, 0, file.size).await?;
+    let body = json!({
+        "@odata.type": "#microsoft.graph.fileAttachment",
+        "name": file.name,
+        "contentType": file.content_type,
+        "contentBytes": STANDARD.encode(&content),
+    });
+    mailbox.budget.upload(file.size).await;
+    let added: Added = mailbox.post(at, &body).await?;
+    Ok(added.id)
+}
+
+/// In pieces, the session begun anew where it does not hold any more.
+async fn in_session(mailbox: &GraphMailbox, at: &str, file: &File<'_>) -> Result<String, GraphError> {
     let body = json!({
         "AttachmentItem": {
             "attachmentType": "file",
-            "name": name,
-            "size": size,
-            "contentType": content_type,
+            "name": file.name,
+            "size": file.size,
+            "contentType": file.content_type,
             "isInline": false,
         }
     });
@@ -107,7 +141,7 @@ pub(super) async fn run(
         let ask = mailbox.ask(Method::POST, &format!("{at}/createUploadSession"), Repeat::Always)?;
         let session: Session = mailbox.json(&ask.json(&body)?).await?;
         let session = Secret::new(session.url);
-        match pieces(mailbox, &session, size, source).await {
+        match pieces(mailbox, &session, file.size, file.source).await {
             Ok(id) => return Ok(id),
             Err(Stop::Anew(error)) if begun < SESSIONS => {
                 tracing::debug!(%error, "an upload begins anew");

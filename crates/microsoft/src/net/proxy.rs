@@ -56,7 +56,7 @@ impl Proxy {
                 let plain = |text: &str| {
                     percent_decode_str(text)
                         .decode_utf8()
-                        .map(|text| text.into_owned())
+                        .map(std::borrow::Cow::into_owned)
                         .map_err(|_| wrong("user or password is not UTF-8 once percent-decoded"))
                 };
                 let user = plain(user)?;
@@ -98,7 +98,7 @@ impl Proxy {
 }
 
 /// `host:port`, an IPv6 address in brackets (RFC 3986 section 3.2.2).
-pub(super) fn place(host: &str, port: u16) -> String {
+pub(crate) fn place(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

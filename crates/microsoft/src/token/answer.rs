@@ -5,7 +5,7 @@ use std::time::Duration;
 use portreeve_model::Secret;
 use serde::Deserialize;
 
-use super::{TokenError, TokenFault, hints};
+use super::{SupportIds, TokenError, TokenFault, hints};
 
 /// Longest text of the endpoint that is repeated.
 const MOST_TEXT: usize = 400;
@@ -51,8 +51,10 @@ struct Fault {
     error_description: String,
     #[serde(default)]
     error_codes: Vec<u32>,
-    trace_id: Option<String>,
-    correlation_id: Option<String>,
+    #[serde(default)]
+    trace_id: String,
+    #[serde(default)]
+    correlation_id: String,
 }
 
 /// Reads what came with a status that means success.
@@ -112,11 +114,12 @@ pub(super) fn refused(status: u16, body: &[u8], retry: Option<Duration>) -> Toke
     } else {
         TokenFault::Refused
     };
-    // Ids and times follow the first line; they are kept apart.
+    // Ids and times follow, on lines of their own or on the same one; they are kept apart.
     let text = fault
         .error_description
         .split(['\r', '\n'])
         .next()
+        .and_then(|line| line.split(" Trace ID:").next())
         .unwrap_or_default();
     let description = if text.is_empty() {
         format!("the token endpoint answered {status}")
@@ -129,8 +132,12 @@ pub(super) fn refused(status: u16, body: &[u8], retry: Option<Duration>) -> Toke
         description,
         hint: hints::hint(&numbers),
         numbers,
-        trace: fault.trace_id.as_deref().map(cut),
-        correlation: fault.correlation_id.as_deref().map(cut),
+        support: (!fault.trace_id.is_empty() || !fault.correlation_id.is_empty()).then(|| {
+            Box::new(SupportIds {
+                trace: cut(&fault.trace_id),
+                correlation: cut(&fault.correlation_id),
+            })
+        }),
         retry,
     }
 }

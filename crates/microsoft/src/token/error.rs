@@ -21,7 +21,16 @@ pub enum TokenFault {
     Broken,
 }
 
-/// Why there is no token. Nothing in it is secret; `trace` and `correlation` are what Microsoft's support asks for.
+/// Entra's ids of a request.
+#[derive(Debug, Clone, Default)]
+pub struct SupportIds {
+    /// Its trace id.
+    pub trace: String,
+    /// Its correlation id.
+    pub correlation: String,
+}
+
+/// Why there is no token. Nothing in it is secret.
 #[derive(Debug, Clone)]
 pub struct TokenError {
     /// What kind of reason.
@@ -34,10 +43,8 @@ pub struct TokenError {
     pub numbers: Vec<u32>,
     /// What to do about it.
     pub hint: Option<&'static str>,
-    /// Entra's trace id.
-    pub trace: Option<String>,
-    /// Entra's correlation id.
-    pub correlation: Option<String>,
+    /// What Microsoft's support asks for.
+    pub support: Option<Box<SupportIds>>,
     /// When to ask again, where the endpoint said so.
     pub retry: Option<Duration>,
 }
@@ -51,8 +58,7 @@ impl TokenError {
             description,
             numbers: Vec::new(),
             hint: None,
-            trace: None,
-            correlation: None,
+            support: None,
             retry: None,
         }
     }
@@ -86,11 +92,8 @@ impl fmt::Display for TokenError {
         if let Some(hint) = self.hint {
             write!(f, " ({hint})")?;
         }
-        if let Some(trace) = &self.trace {
-            write!(f, " [trace {trace}]")?;
-        }
-        if let Some(correlation) = &self.correlation {
-            write!(f, " [correlation {correlation}]")?;
+        if let Some(SupportIds { trace, correlation }) = self.support.as_deref() {
+            write!(f, " [trace {trace}, correlation {correlation}]")?;
         }
         Ok(())
     }

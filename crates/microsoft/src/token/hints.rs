@@ -77,12 +77,16 @@ const HINTS: &[(&[u32], &str)] = &[
         "no federated credential fits: issuer, subject and audience must equal those in the app registration",
     ),
     (
-        &[900_144, 90014, 9_002_313, 900_561],
+        &[900_144, 90014, 900_561],
         "the request lacks a part: this is a defect of Portreeve",
     ),
     (
         &[50196],
         "the endpoint was asked too often: this is a defect of Portreeve",
+    ),
+    (
+        &[9_002_313],
+        "something in the request is malformed: look whether the refresh token or secret was cut when it was copied",
     ),
     (TRANSIENT, "Microsoft is busy: it is asked again by itself"),
 ];

@@ -1,5 +1,7 @@
 //! A problem of the configuration, and how all of them are shown: file, line, column, the line
 //! itself and a hint.
+//!
+//! Invariant: a secret that stands in a line is not shown with it: reports go to logs.
 
 use std::fmt::Write as _;
 
@@ -84,7 +86,7 @@ impl Report {
             {
                 let marked = self.text.get(problem.span.clone()).unwrap_or_default();
                 let marked = marked.lines().next().unwrap_or_default().chars().count().max(1);
-                let shown: String = excerpt
+                let shown: String = masked(excerpt)
                     .chars()
                     .map(|c| if c.is_control() { ' ' } else { c })
                     .collect();
@@ -132,6 +134,60 @@ impl Report {
     }
 }
 
+/// Keys whose text is a secret; `key` is one unless it names a file.
+const SECRETS: [&str; 6] = [
+    "password",
+    "secret",
+    "client_secret",
+    "refresh_token",
+    "token",
+    "key",
+];
+
+/// A line with the text of secrets blotted out, as long as before: marks below it still fit.
+fn masked(line: &str) -> String {
+    let mut chars: Vec<char> = line.chars().collect();
+    let mut at = 0;
+    while at < chars.len() {
+        let is_word = |c: &char| c.is_alphanumeric() || *c == '_' || *c == '-';
+        let word: String = chars.iter().skip(at).take_while(|c| is_word(c)).collect();
+        let end = at + word.chars().count().max(1);
+        at = end;
+        if !SECRETS.contains(&word.as_str()) {
+            continue;
+        }
+        // `key = "…"`, `"key" = '…'`
+        let value = chars.iter().enumerate().skip(end);
+        let mut value = value.skip_while(|(_, c)| c.is_whitespace() || matches!(c, '"' | '\''));
+        if value.next().map(|(_, c)| *c) != Some('=') {
+            continue;
+        }
+        let Some((open, quote)) = value.find(|(_, c)| !c.is_whitespace()) else {
+            continue;
+        };
+        let quote = *quote;
+        if !matches!(quote, '"' | '\'') {
+            continue;
+        }
+        let text: Vec<char> = chars.iter().skip(open + 1).copied().collect();
+        let mut escaped = false;
+        let close = text.iter().position(|c| {
+            let ends = *c == quote && !escaped;
+            escaped = *c == '\\' && quote == '"' && !escaped;
+            ends
+        });
+        let length = close.unwrap_or(text.len());
+        if word == "key" && text.iter().take(length).any(|c| *c == '.') {
+            continue;
+        }
+        for c in chars.iter_mut().skip(open + 1).take(length) {
+            *c = '*';
+        }
+        at = open + 1 + length;
+    }
+    chars.into_iter().collect()
+}
+
 /// `did you mean 'x'?`, where one of `known` is close enough to `word`.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
@@ -143,4 +199,31 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
         .min()
         .map(|(_, name)| format!("did you mean '{name}'?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_a_line_are_not_shown() {
+        for (line, shown) in [
+            ("password = \"hunter2\" # x", "password = \"*******\" # x"),
+            ("  'client_secret'='a\\'  ", "  'client_secret'='**'  "),
+            ("password = \"a\\\"b\", x = 1", "password = \"****\", x = 1"),
+            ("refresh_token = \"unfinished", "refresh_token = \"**********"),
+            (
+                "a = { password = \"p\", secret = 's' }",
+                "a = { password = \"*\", secret = '*' }",
+            ),
+            ("password = { env = \"NAME\" }", "password = { env = \"NAME\" }"),
+            ("key = \"tls/key.pem\"", "key = \"tls/key.pem\""),
+            ("key = \"AAEC/w==\"", "key = \"********\""),
+            ("passwords = \"many\"", "passwords = \"many\""),
+            ("password", "password"),
+            ("password =", "password ="),
+        ] {
+            assert_eq!(masked(line), shown);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portreeve_model::{GroupName, RoleName};
+use portreeve_model::{GroupName, RoleName, options::SecretText};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
@@ -88,9 +88,11 @@ impl<'a> Reader<'a> {
                 *path = server.data_dir.join(&path);
             }
         }
+        let storages = self.storages();
         let config = Config {
             file: self.file.clone(),
-            store: self.section("store"),
+            store: self.store(),
+            spool: self.spool(&server.data_dir),
             tls: self.optional::<crate::options::TlsOptions>("tls").map(|mut tls| {
                 tls.certificate = self.absolute(&tls.certificate);
                 tls.key = self.absolute(&tls.key);
@@ -103,9 +105,9 @@ impl<'a> Reader<'a> {
             log: self.section("log"),
             listeners: Vec::new(),
             steps: Vec::new(),
-            groups: self.groups(),
+            groups: within_templates(self.groups(), &storages),
             roles: self.roles(),
-            storages: self.storages(),
+            storages,
             server,
             audit,
         };
@@ -113,6 +115,30 @@ impl<'a> Reader<'a> {
             config,
             listeners: self.listeners(),
             steps: self.steps(),
+        }
+    }
+
+    fn store(&mut self) -> crate::options::StoreOptions {
+        let mut store: crate::options::StoreOptions = self.section("store");
+        store.key = store.key.map(|key| self.placed(key));
+        store
+    }
+
+    fn spool(&mut self, data_dir: &Path) -> crate::options::SpoolOptions {
+        let mut spool: crate::options::SpoolOptions = self.section("spool");
+        let directory = match spool.directory {
+            Some(directory) => self.absolute(&directory),
+            None => data_dir.join("spool"),
+        };
+        spool.directory = Some(directory);
+        spool
+    }
+
+    /// A secret whose file, where it is kept in one, has its full path.
+    fn placed(&self, secret: SecretText) -> SecretText {
+        match secret {
+            SecretText::File(path) => SecretText::File(self.absolute(&path)),
+            other => other,
         }
     }
 
@@ -396,6 +422,36 @@ impl<'a> Reader<'a> {
                         StorageKind::Maildir(own)
                     })
                 }
+                Some("exchange") => {
+                    type Own = portreeve_mailbox::ExchangeOptions;
+                    let read = self.two::<portreeve_mailbox::MailOptions, Own>(&STORAGE, node, &what);
+                    read.map(|(mail, mut own)| {
+                        own.mail = mail;
+                        for secret in [&mut own.password, &mut own.key, &mut own.refresh_token] {
+                            *secret = secret.take().map(|secret| self.placed(secret));
+                        }
+                        for path in [
+                            &mut own.certificate,
+                            &mut own.federated_token_file,
+                            &mut own.ca_file,
+                        ] {
+                            *path = path.take().map(|path| self.absolute(&path));
+                        }
+                        StorageKind::Exchange(Box::new(own))
+                    })
+                }
+                Some("imap") => {
+                    type Own = portreeve_mailbox::ImapOptions;
+                    let read = self.two::<portreeve_mailbox::MailOptions, Own>(&STORAGE, node, &what);
+                    read.map(|(mail, mut own)| {
+                        own.mail = mail;
+                        for secret in [&mut own.password, &mut own.refresh_token] {
+                            *secret = secret.take().map(|secret| self.placed(secret));
+                        }
+                        own.ca_file = own.ca_file.take().map(|path| self.absolute(&path));
+                        StorageKind::Imap(Box::new(own))
+                    })
+                }
                 _ => None,
             };
             if let Some(kind) = kind {
@@ -458,6 +514,19 @@ impl<'a> Reader<'a> {
         }
         networks
     }
+}
+
+/// Lets the mounts of a storage with a template begin within the mailbox that it gives for each person: a
+/// subpath is filled in from who signs in, one component for one placeholder, or the plan is refused.
+fn within_templates(mut groups: Vec<Group>, storages: &[Storage]) -> Vec<Group> {
+    for mount in groups.iter_mut().flat_map(|group| &mut group.options.mounts) {
+        let storage = storages.iter().find(|storage| storage.name == mount.storage);
+        if let Some(template) = storage.and_then(|storage| storage.kind.template()) {
+            let below = mount.subpath.as_deref().unwrap_or_default();
+            mount.subpath = Some(format!("/{template}/{}", below.trim_matches('/')));
+        }
+    }
+    groups
 }
 
 /// The text that serde complains about: the deepest one that its message quotes.

@@ -1,17 +1,47 @@
 //! The options of storages, as far as they can be judged without the storage.
 
+use portreeve_mailbox::OptionsError;
+
 use super::{problem::Problem, read::Partial, tree::Node};
-use crate::options::StorageKind;
+use crate::{
+    options::{Storage, StorageKind},
+    secrets,
+};
 
 /// Adds every problem.
 pub(super) fn check(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) {
     for storage in &config.sections().storages {
-        let StorageKind::Maildir(options) = &storage.kind else {
-            continue;
-        };
-        for wrong in portreeve_mailbox::option_problems(&options.mail) {
+        for wrong in own(storage) {
             let span = tree.place(&format!("storage.{}.{}", storage.name, wrong.option));
             problems.push(Problem::new(span, format!("'{}': {}", wrong.option, wrong.text)));
         }
+        for (option, secret) in storage.kind.secrets() {
+            if let Some(wrong) = secrets::problem(secret) {
+                let span = tree.place(&format!("storage.{}.{option}", storage.name));
+                let problem = Problem::new(span, format!("'{option}': {wrong}"));
+                problems
+                    .push(problem.hint("write the secret there, alone, readable to the server's user only"));
+            }
+        }
+    }
+    if let Some(key) = &config.sections().store.key {
+        let wrong = match key {
+            portreeve_model::options::SecretText::Sealed(_) => {
+                Some("it opens what is sealed, and cannot be sealed itself".to_owned())
+            }
+            key => secrets::problem(key),
+        };
+        if let Some(wrong) = wrong {
+            problems.push(Problem::new(tree.place("store.key"), format!("'key': {wrong}")));
+        }
+    }
+}
+
+fn own(storage: &Storage) -> Vec<OptionsError> {
+    match &storage.kind {
+        StorageKind::Disk(_) => Vec::new(),
+        StorageKind::Maildir(options) => portreeve_mailbox::option_problems(&options.mail),
+        StorageKind::Exchange(options) => options.problems(),
+        StorageKind::Imap(options) => options.problems(),
     }
 }

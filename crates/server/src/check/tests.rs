@@ -133,6 +133,73 @@ move_to = "/Processed"
     );
 }
 
+/// A mailbox in Exchange Online, `more` in its table.
+fn exchange(more: &str) -> String {
+    format!(
+        "[storage.mail]\ntype = \"exchange\"\nmailbox = \"{{user.mail}}\"\ntenant = \"example.com\"\n\
+         client_id = \"11111111-2222-3333-4444-555555555555\"\n{more}\n"
+    )
+}
+
+#[test]
+fn remote_mailboxes_are_judged_without_a_network() {
+    check(&exchange("password = \"hunter2\""), &[]);
+    check(
+        &exchange("password = { file = \"nowhere\" }\nproxy = \"http://x\"\ndirectory = 1"),
+        &[
+            "8:1: unknown key 'directory' in [storage.mail]",
+            "  hint: did you mean 'directory_id'?",
+        ],
+    );
+    check(
+        &exchange("password = { file = \"nowhere\" }\nproxy = \"http://x\""),
+        &[
+            "6:12: 'password': the file /etc/portreeve/nowhere: No such file or directory (os error 2)",
+            "  hint: write the secret there, alone, readable to the server's user only",
+            "7:9: 'proxy': it must be written connect://host:port or connect://user:password@host:port",
+        ],
+    );
+    check(
+        &exchange("password = { env = \"A\", file = \"b\" }"),
+        &["6:12: 'password' takes exactly one of credential, env, file, sealed"],
+    );
+    check(
+        &exchange("password = { evn = \"A\" }"),
+        &[
+            "6:14: unknown key 'evn' in 'password'",
+            "  hint: did you mean 'env'?",
+        ],
+    );
+}
+
+#[test]
+fn a_template_of_mailboxes_keeps_everybody_within_their_own() {
+    let text = format!(
+        "{HEAD}[groups.post]\nmounts = [\n{{ path = \"/mail\", storage = \"mail\", verbs = \"full\" }},\n\
+         {{ path = \"/in\", storage = \"mail\", subpath = \"/Inbox/\", verbs = \"full\" }}]\n{}",
+        exchange("password = \"x\"")
+    );
+    let config = check_text(&text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml"));
+    let config = config.map_err(|report| report.render()).unwrap();
+    let post = config
+        .groups
+        .iter()
+        .find(|group| group.name.as_str() == "post")
+        .unwrap();
+    let within: Vec<_> = post
+        .options
+        .mounts
+        .iter()
+        .map(|mount| mount.subpath.as_deref())
+        .collect();
+    assert_eq!(within, [Some("/{user.mail}/"), Some("/{user.mail}/Inbox")]);
+    assert_eq!(config.secrets().len(), 1);
+    assert!(
+        !format!("{config:?}").contains("\"x\""),
+        "a secret stands in Debug"
+    );
+}
+
 #[test]
 fn a_file_that_is_not_there_is_told_with_a_way_out() {
     let error = check_file(Path::new("/nonexistent/p.toml")).err().unwrap();
@@ -147,11 +214,11 @@ fn a_file_that_is_not_there_is_told_with_a_way_out() {
 #[test]
 fn what_is_not_built_is_refused_as_such() {
     check(
-        "[[listener]]\nprotocol = \"console\"\naddress = \"0.0.0.0:9443\"\nui = true\n[[auth]]\ntype = \"ldap\"\nurl = \"x\"\n[storage.mail]\ntype = \"exchange\"\n[store]\nurl = \"postgres://db/x\"\n",
+        "[[listener]]\nprotocol = \"console\"\naddress = \"0.0.0.0:9443\"\nui = true\n[[auth]]\ntype = \"ldap\"\nurl = \"x\"\n[storage.mail]\ntype = \"gcs\"\n[store]\nurl = \"postgres://db/x\"\n",
         &[
             "2:12: protocol 'console' is not built yet in this version",
             "6:8: type 'ldap' is not built yet in this version",
-            "9:8: type 'exchange' is not built yet in this version",
+            "9:8: type 'gcs' is not built yet in this version",
             "11:7: store 'postgres' is not built yet in this version",
             "  hint: write \"sqlite:portreeve.db\"",
         ],

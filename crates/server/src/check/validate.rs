@@ -1,8 +1,8 @@
 //! The tree against the schema of the options, all problems at once.
 //!
 //! Only what the schemas of our options use is understood: `type`, `enum`, `const`, `required`,
-//! `properties`, `additionalProperties`, `items`, `minimum`, `maximum`, `minLength`, `minItems`,
-//! `anyOf`, `oneOf`, and alternatives told apart by a tag. What is not understood is left to serde,
+//! `properties`, `additionalProperties`, `maxProperties` (of one), `items`, `minimum`, `maximum`, `minLength`, `minItems`,
+//! `anyOf`, `oneOf`, alternatives told apart by a tag, and other names of an option (`x-aliases`). What is not understood is left to serde,
 //! which reads the same tree afterwards.
 
 use std::sync::LazyLock;
@@ -70,7 +70,9 @@ fn check_table(schema: &Json, node: &Node, what: &str, problems: &mut Vec<Proble
         .map(|(key, _)| key.as_str())
         .collect();
     for entry in node.entries() {
-        if let Some(schema) = properties.and_then(|all| all.get(&entry.key)) {
+        let named = properties.and_then(|all| all.get(&entry.key));
+        let named = named.or_else(|| properties?.values().find(|option| is_called(option, &entry.key)));
+        if let Some(schema) = named {
             validate(schema, &entry.node, &format!("'{}'", entry.key), problems);
             continue;
         }
@@ -90,20 +92,32 @@ fn check_table(schema: &Json, node: &Node, what: &str, problems: &mut Vec<Proble
             _ => {}
         }
     }
+    let most = schema.get("maxProperties").and_then(Json::as_u64);
+    if most == Some(1) && node.entries().len() != 1 {
+        let message = format!("{what} takes exactly one of {}", known.join(", "));
+        problems.push(Problem::new(node.span.clone(), message));
+    }
     let required = schema
         .get("required")
         .and_then(Json::as_array)
         .into_iter()
         .flatten();
-    for key in required
-        .filter_map(Json::as_str)
-        .filter(|key| node.get(key).is_none())
-    {
+    for key in required.filter_map(Json::as_str).filter(|key| {
+        let option = properties.and_then(|all| all.get(*key));
+        let mut entries = node.entries().iter();
+        !entries.any(|entry| entry.key == *key || option.is_some_and(|o| is_called(o, &entry.key)))
+    }) {
         let mut problem = Problem::new(head(node), format!("{what} needs '{key}'"));
         let about = properties.and_then(|all| all.get(key)).and_then(summary);
         problem.hint = about.map(|about| format!("{key}: {about}"));
         problems.push(problem);
     }
+}
+
+/// Whether an option has this other name, as its schema says.
+fn is_called(option: &Json, key: &str) -> bool {
+    let names = option.get("x-aliases").and_then(Json::as_array);
+    names.is_some_and(|names| names.iter().any(|name| name.as_str() == Some(key)))
 }
 
 /// The first line of a table: a missing key has no place of its own.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_model::options::DurationText;
 
 use super::{Failure, accounts::Parts};
-use crate::control::AccountRequest;
+use crate::control::{AccountRequest, SecretRequest};
 
 /// Secure file transfer over SFTP, FTPS and HTTPS, for files and mailboxes alike.
 #[derive(Debug, Parser)]
@@ -39,6 +39,8 @@ pub(crate) enum Verb {
     Serve(From),
     /// Check a configuration and tell everything that is wrong with it.
     Check(From),
+    /// Look for what stands in the way of the mailboxes of a configuration, stage by stage; no server need run.
+    Doctor(Doctor),
     /// Serve sample files and a sample mailbox on this machine, to try it out.
     Demo {
         /// Where everything is kept; made where it is missing.
@@ -78,6 +80,11 @@ pub(crate) enum Verb {
     Explain {
         #[command(subcommand)]
         verb: ExplainVerb,
+    },
+    /// Secrets that the configuration names as { sealed = "NAME" }.
+    Secret {
+        #[command(subcommand)]
+        verb: SecretVerb,
     },
     /// The audit log.
     Audit {
@@ -277,6 +284,32 @@ pub(crate) enum SessionVerb {
     },
 }
 
+/// What the doctor looks at.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// One storage alone.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) storage: Option<String>,
+    /// A mailbox to look at, where the storage's are those of whoever signs in; may be given several times.
+    #[arg(long = "mailbox", value_name = "ADDRESS")]
+    pub(crate) mailboxes: Vec<String>,
+    /// A mailbox that must be refused.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) outside: Option<String>,
+    #[command(flatten)]
+    pub(crate) from: From,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretVerb {
+    /// Seal a secret, read as one line from standard input; a running server takes it at the next reload.
+    Set(Named),
+    /// List the names. Nobody is shown a secret.
+    List(From),
+    /// Forget a sealed secret.
+    Delete(Named),
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditVerb {
     /// Check that every record follows the one before it.
@@ -349,6 +382,20 @@ impl NewAccount {
 impl Named {
     fn parts(self, request: impl FnOnce(String) -> AccountRequest) -> Parts {
         (self.from.config, request(self.name))
+    }
+}
+
+impl SecretVerb {
+    /// The configuration and the request. Reads standard input where a secret is wanted.
+    pub(crate) fn parts(self) -> Result<(PathBuf, SecretRequest), Failure> {
+        Ok(match self {
+            Self::Set(Named { name, from }) => {
+                let secret = super::secrets::line()?;
+                (from.config, SecretRequest::Set { name, secret })
+            }
+            Self::List(from) => (from.config, SecretRequest::List),
+            Self::Delete(Named { name, from }) => (from.config, SecretRequest::Delete { name }),
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod accounts;
 mod arguments;
 mod ask;
 mod audit;
+mod doctor;
 mod manual;
 mod offline;
 mod out;
@@ -24,7 +25,7 @@ pub(crate) use serve::{Signals, runtime, start};
 
 use crate::{
     check::CheckError,
-    control::{Realm, Request},
+    control::{Realm, Request, SecretRequest},
 };
 
 /// How a verb ended.
@@ -160,6 +161,15 @@ fn run(arguments: Arguments, out: &mut Out) -> Result<(), Failure> {
                 show::access,
             ),
         },
+        Verb::Doctor(what) => doctor::examine(what, out),
+        Verb::Secret { verb } => {
+            let (config, what) = verb.parts()?;
+            let show = match &what {
+                SecretRequest::List => show::secrets,
+                _ => show::done,
+            };
+            ask::ask(&config, Request::Secret { what }, out, show)
+        }
         Verb::Audit {
             verb: AuditVerb::Verify { files },
         } => audit::verify(&files, out),

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::Failure;
 use crate::{
     check,
-    control::{Desk, Request, Seat},
+    control::{self, Desk, Request, Seat},
     options::Config,
     service::DataDir,
     wiring::{self, Backends, Lasting, Methods},
@@ -41,15 +41,11 @@ pub(super) fn answer(config: &Path, data_dir: &Path, request: Request) -> Result
             .map_err(|error| failed(error.to_string()))?;
         let bans = Arc::new(BanList::new(Some(Arc::new(store.clone()))));
         bans.load().await.map_err(|error| failed(error.to_string()))?;
-        let lasting = Lasting {
-            data_dir: config.server.data_dir.clone(),
-            accounts: Arc::new(store.clone()),
-            bans: Arc::clone(&bans),
-            hasher: Arc::new(Hasher::for_this_machine()),
-        };
+        let lasting = Lasting::new(&config, &store, Arc::clone(&bans));
         let desk = Desk {
             seat: seat(&config, &request, &lasting).await?,
             accounts: Arc::clone(&lasting.accounts),
+            secrets: Arc::clone(&lasting.secrets) as Arc<dyn control::SecretDesk>,
             bans,
             listeners: config
                 .listeners
@@ -101,7 +97,7 @@ const fn needs_a_server(request: &Request) -> bool {
 }
 
 /// Root would leave files that the server's user cannot write.
-fn not_as_a_stranger(data_dir: &Path) -> Result<(), Failure> {
+pub(super) fn not_as_a_stranger(data_dir: &Path) -> Result<(), Failure> {
     let Ok(meta) = std::fs::metadata(data_dir) else {
         return Ok(());
     };

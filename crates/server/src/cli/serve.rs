@@ -9,6 +9,7 @@ use super::{Failure, Out};
 use crate::{
     check, ops,
     options::Config,
+    secrets,
     service::{Ended, Service, StartError},
 };
 
@@ -16,6 +17,12 @@ use crate::{
 pub(super) fn check(path: &Path, out: &mut Out) -> Result<(), Failure> {
     match check::check_file(path) {
         Ok(config) => {
+            // The environment of this shell is not the service's: no problem, but something to know.
+            let unseen = config.secrets().into_iter();
+            let unseen = unseen.filter_map(|(place, secret)| Some((place, secrets::unseen(secret)?)));
+            for (place, text) in unseen {
+                out.note(&format!("note: {place}: {text}"));
+            }
             let (listeners, steps) = (config.listeners.len(), config.steps.len());
             let answer = json!({
                 "ok": true, "file": path, "listeners": listeners, "auth": steps,

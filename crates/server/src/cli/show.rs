@@ -63,6 +63,11 @@ pub(super) fn bans(answer: &Json) -> String {
     table(&["address", "since", "remaining_s", "reason"], answer)
 }
 
+/// `secret list`.
+pub(super) fn secrets(answer: &Json) -> String {
+    table(&["name", "changed"], answer)
+}
+
 /// `account list`, `admin list`.
 pub(super) fn accounts(answer: &Json) -> String {
     let names = if items(answer).iter().any(|account| account.get("roles").is_some()) {
@@ -148,21 +153,25 @@ fn items(json: &Json) -> &[Json] {
     json.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// A text without what could steer a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                c.escape_unicode().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
+}
+
 /// A value as a word; what could steer a terminal is escaped.
 fn word(json: &Json) -> String {
     match json {
         Json::Null => "-".to_owned(),
         Json::String(text) if text.is_empty() => "-".to_owned(),
-        Json::String(text) => text
-            .chars()
-            .map(|c| {
-                if c.is_control() {
-                    c.escape_unicode().to_string()
-                } else {
-                    c.to_string()
-                }
-            })
-            .collect(),
+        Json::String(text) => plain(text),
         Json::Bool(true) => "yes".to_owned(),
         Json::Bool(false) => "no".to_owned(),
         Json::Array(all) if all.iter().all(Json::is_string) => {

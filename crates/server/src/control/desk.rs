@@ -10,7 +10,7 @@ use portreeve_model::{Act, Door, Event, Outcome, SessionId};
 use portreeve_session::{Gatekeeper, SessionInfo, World, audit::Audit};
 use serde_json::{Value as Json, json};
 
-use super::{AccountRequest, Realm, Request, accounts, accounts::rfc3339, explain};
+use super::{AccountRequest, Realm, Request, SecretDesk, accounts, accounts::rfc3339, explain, secrets};
 use crate::options::Config;
 
 /// Behind which counter one sits.
@@ -32,6 +32,8 @@ pub struct Desk {
     pub seat: Seat,
     /// The accounts.
     pub accounts: Arc<dyn Accounts>,
+    /// The sealed secrets.
+    pub secrets: Arc<dyn SecretDesk>,
     /// The bans.
     pub bans: Arc<BanList>,
     /// Names and doors of the listeners.
@@ -150,6 +152,7 @@ impl Desk {
                 self.known_sections(realm, &what)?;
                 accounts::run(&*self.accounts, &self.suffixes, realm, what).await
             }
+            Request::Secret { what } => secrets::run(&*self.secrets, what).await,
             Request::ExplainLogin {
                 user,
                 from,

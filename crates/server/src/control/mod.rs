@@ -9,12 +9,14 @@ mod client;
 mod desk;
 mod explain;
 mod request;
+mod secrets;
 mod server;
 
 pub use accounts::AccountRequest;
 pub use client::{Link, call, link};
 pub use desk::{Desk, Seat};
 pub use request::{Realm, Request};
+pub use secrets::{SecretDesk, SecretRequest};
 pub(crate) use server::{Steward, listen};
 
 /// The socket's name within the data directory.

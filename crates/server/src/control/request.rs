@@ -4,7 +4,7 @@ use portreeve_auth::Audience;
 use portreeve_model::options::DurationText;
 use serde::{Deserialize, Serialize};
 
-use super::AccountRequest;
+use super::{AccountRequest, SecretRequest};
 
 /// Transfer users or administrators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,11 @@ pub enum Request {
         /// What.
         what: AccountRequest,
     },
+    /// Something about sealed secrets.
+    Secret {
+        /// What.
+        what: SecretRequest,
+    },
     /// What each step of the chain would say.
     ExplainLogin {
         /// The name.
@@ -108,6 +113,7 @@ impl Request {
                 };
                 what.change().map(|change| format!("{realm} {change}"))
             }
+            Self::Secret { what } => what.change().map(|change| format!("secret {change}")),
             Self::Status
             | Self::Reload
             | Self::SessionList

@@ -140,6 +140,7 @@ async fn desk(dir: &Path) -> Desk {
             audit: portreeve_session::audit::Audit::nowhere(),
         },
         accounts: Arc::new(store.clone()),
+        secrets: Arc::new(crate::secrets::Keeper::new(store.clone(), None, dir)),
         bans: Arc::new(portreeve_auth::BanList::new(Some(Arc::new(store)))),
         listeners: Vec::new(),
         sections: (vec!["staff".to_owned()], Vec::new()),
@@ -267,4 +268,28 @@ async fn bans_by_hand_outlive_the_desk() {
             .unwrap_err()
             .contains("no server")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_written_and_never_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = desk(dir.path()).await;
+    let secret = |what: Json| json!({ "do": "secret", "what": what });
+    let set = secret(json!({ "act": "set", "name": "graph", "secret": "hunter2" }));
+    let request: Request = serde_json::from_value(set.clone()).unwrap();
+    assert_eq!(request.change().as_deref(), Some("secret set graph"));
+    assert!(!format!("{request:?}").contains("hunter2"));
+    let answer = ask(&desk, set).await.unwrap();
+    assert!(!answer.to_string().contains("hunter2"), "{answer}");
+    let listed = ask(&desk, secret(json!({ "act": "list" }))).await.unwrap();
+    assert_eq!(listed[0]["name"], "graph");
+    assert!(!listed.to_string().contains("hunter2"), "{listed}");
+    for name in ["", "../x", "a b", ".hidden"] {
+        let set = secret(json!({ "act": "set", "name": name, "secret": "x" }));
+        assert!(ask(&desk, set).await.is_err(), "{name:?}");
+    }
+    let delete = secret(json!({ "act": "delete", "name": "graph" }));
+    ask(&desk, delete.clone()).await.unwrap();
+    let error = ask(&desk, delete).await.unwrap_err();
+    assert!(error.contains("no sealed secret"), "{error}");
 }

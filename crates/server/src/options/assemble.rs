@@ -6,8 +6,8 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    AUTH, Family, LISTENER, LogOptions, MetricsOptions, RoleOptions, STORAGE, ServerOptions, StoreOptions,
-    TlsOptions,
+    AUTH, Family, LISTENER, LogOptions, MetricsOptions, RoleOptions, STORAGE, ServerOptions, SpoolOptions,
+    StoreOptions, TlsOptions,
 };
 
 /// The schema of the whole file.
@@ -25,6 +25,7 @@ pub fn schema() -> Json {
         "properties": {
             "server": schema_of::<ServerOptions>(),
             "store": schema_of::<StoreOptions>(),
+            "spool": schema_of::<SpoolOptions>(),
             "tls": schema_of::<TlsOptions>(),
             "limits": schema_of::<LimitsOptions>(),
             "audit": schema_of::<AuditOptions>(),

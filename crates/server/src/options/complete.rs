@@ -9,6 +9,8 @@ use serde_json::{Value as Json, json};
 
 /// Examples for options that have no default; by section and key.
 const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("store", "key", "{ credential = \"portreeve-key\" }"),
+    ("spool", "directory", "\"/var/spool/portreeve\""),
     ("tls", "certificate", "\"tls/fullchain.pem\""),
     ("tls", "key", "\"tls/key.pem\""),
     ("metrics", "address", "\"127.0.0.1:9090\""),
@@ -38,6 +40,29 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     ("storage files", "root", "\"files\""),
     ("storage mail", "root", "\"mail\""),
+    ("storage exchange", "mailbox", "\"invoices@example.com\""),
+    (
+        "storage exchange",
+        "directory_id",
+        "\"00000000-0000-0000-0000-000000000000\"",
+    ),
+    (
+        "storage exchange",
+        "application_id",
+        "\"00000000-0000-0000-0000-000000000000\"",
+    ),
+    ("storage imap", "host", "\"imap.example.com\""),
+    ("storage imap", "username", "\"invoices@example.com\""),
+    ("storage imap", "password", "{ credential = \"imap\" }"),
+    ("storage exchange", "password", "{ credential = \"graph\" }"),
+];
+
+/// Options that the schema does not ask for, but without which their table is not right: one of several ways
+/// is taken.
+const TAKEN: &[(&str, &str)] = &[
+    ("storage exchange", "password"),
+    ("storage imap", "username"),
+    ("storage imap", "password"),
 ];
 
 /// The text of the file.
@@ -54,7 +79,9 @@ pub fn complete() -> String {
         "# Every option of Portreeve. Written by the program itself (`portreeve reference config`): do not edit.\n\
          # A line `#key = value` shows the default, or an example where it says so.\n",
     );
-    for name in ["server", "store", "tls", "limits", "audit", "metrics", "log"] {
+    for name in [
+        "server", "store", "spool", "tls", "limits", "audit", "metrics", "log",
+    ] {
         let commented = name == "tls";
         table(&mut out, &format!("[{name}]"), name, &section(name), commented);
     }
@@ -94,7 +121,11 @@ pub fn complete() -> String {
         let Some(word) = built_word(&branch, "type") else {
             continue;
         };
-        let name = if word == "disk" { "files" } else { "mail" };
+        let name = match word.as_str() {
+            "disk" => "files",
+            "maildir" => "mail",
+            other => other,
+        };
         table(
             &mut out,
             &format!("[storage.{name}]"),
@@ -142,7 +173,8 @@ fn table(out: &mut String, head: &str, section: &str, schema: &Json, commented: 
             .iter()
             .find(|(s, k, _)| *s == section && *k == key)
             .map(|(_, _, text)| *text);
-        if required.contains(&key.as_str()) {
+        let taken = TAKEN.contains(&(section, key.as_str()));
+        if taken || required.contains(&key.as_str()) {
             let mark = if commented { "#" } else { "" };
             let _ = writeln!(out, "{mark}{key} = {}", example.unwrap_or("\"…\""));
             continue;

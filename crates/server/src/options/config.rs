@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
-use portreeve_model::{Door, GroupName, RoleName};
+use portreeve_model::{Door, GroupName, RoleName, options::SecretText};
 use portreeve_session::{AuditOptions, GroupOptions, LimitsOptions};
 
-use super::{GateOptions, LogOptions, MethodOptions, RoleOptions, ServerOptions, StoreOptions, TlsOptions};
+use super::{
+    GateOptions, LogOptions, MethodOptions, RoleOptions, ServerOptions, SpoolOptions, StoreOptions,
+    TlsOptions,
+};
 
 /// A whole configuration: made only by [`crate::check`].
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// `[store]`.
     pub store: StoreOptions,
+    /// `[spool]`; its directory is given.
+    pub spool: SpoolOptions,
     /// `[tls]`.
     pub tls: Option<TlsOptions>,
     /// `[limits]`.
@@ -150,4 +155,70 @@ pub enum StorageKind {
     Disk(portreeve_disk::Options),
     /// A Maildir.
     Maildir(portreeve_mailbox::MaildirOptions),
+    /// Mailboxes in Exchange Online.
+    Exchange(Box<portreeve_mailbox::ExchangeOptions>),
+    /// Mailboxes on a mail server.
+    Imap(Box<portreeve_mailbox::ImapOptions>),
+}
+
+impl StorageKind {
+    /// What every mailbox shares; none of what is no mailbox.
+    #[must_use]
+    pub fn mail(&self) -> Option<&portreeve_mailbox::MailOptions> {
+        match self {
+            Self::Disk(_) => None,
+            Self::Maildir(options) => Some(&options.mail),
+            Self::Exchange(options) => Some(&options.mail),
+            Self::Imap(options) => Some(&options.mail),
+        }
+    }
+
+    /// The secrets that it names, by option.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(&'static str, &SecretText)> {
+        let named: Vec<(&'static str, &Option<SecretText>)> = match self {
+            Self::Disk(_) | Self::Maildir(_) => Vec::new(),
+            Self::Exchange(options) => vec![
+                ("password", &options.password),
+                ("key", &options.key),
+                ("refresh_token", &options.refresh_token),
+            ],
+            Self::Imap(options) => vec![
+                ("password", &options.password),
+                ("refresh_token", &options.refresh_token),
+            ],
+        };
+        let given = named.into_iter();
+        given
+            .filter_map(|(option, secret)| Some((option, secret.as_ref()?)))
+            .collect()
+    }
+
+    /// The template of a storage that holds the mailbox of whoever signs in: each mount of it begins within
+    /// the mailbox that the template gives for that person, so nobody reaches another's.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        let addresses = match self {
+            Self::Disk(_) | Self::Maildir(_) => return None,
+            Self::Exchange(options) => options.mailbox.all(),
+            Self::Imap(options) => options.mailbox.as_ref()?.all(),
+        };
+        match addresses {
+            [one] if one.contains('{') => Some(one),
+            _ => None,
+        }
+    }
+}
+
+impl Config {
+    /// Every secret that the configuration names, with the place of its option.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(String, &SecretText)> {
+        let key = self.store.key.iter().map(|key| ("store.key".to_owned(), key));
+        let storages = self.storages.iter().flat_map(|storage| {
+            let named = storage.kind.secrets().into_iter();
+            named.map(|(option, secret)| (format!("storage.{}.{option}", storage.name), secret))
+        });
+        key.chain(storages).collect()
+    }
 }

@@ -106,8 +106,14 @@ pub(crate) const STORAGE: Family = Family {
             "maildir",
             pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::MaildirOptions>,
         ),
-        unbuilt("exchange"),
-        unbuilt("imap"),
+        built(
+            "exchange",
+            pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::ExchangeOptions>,
+        ),
+        built(
+            "imap",
+            pair::<portreeve_mailbox::MailOptions, portreeve_mailbox::ImapOptions>,
+        ),
         unbuilt("s3"),
         unbuilt("azure-blob"),
         unbuilt("gcs"),

@@ -16,5 +16,5 @@ pub use config::{Config, Group, Listener, Protocol, Role, Step, StepKind, Storag
 pub(crate) use kinds::{AUTH, Family, LISTENER, Nothing, STORAGE};
 pub use sections::{
     GateOptions, ListenerOptions, LogFormat, LogLevel, LogOptions, MethodOptions, MetricsOptions, OnTrouble,
-    RoleOptions, ServerOptions, StoreOptions, TlsOptions,
+    RoleOptions, ServerOptions, SpoolOptions, StoreOptions, TlsOptions,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portreeve_model::options::DurationText;
+use portreeve_model::options::{DurationText, SecretText, SizeText};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,17 +29,45 @@ impl Default for ServerOptions {
 }
 
 /// `[store]`: where accounts, bans and other state are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreOptions {
     /// `sqlite:FILE`, relative to `data_dir`.
     pub url: String,
+    /// The key that secrets in the database are sealed under: 32 random bytes in base64 (`openssl rand
+    /// -base64 32`), best as `{ credential = "…" }` or in a file on another disk than the database. Without
+    /// it one is made in `data_dir`, as `secret.key`.
+    pub key: Option<SecretText>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             url: "sqlite:portreeve.db".to_owned(),
+            key: None,
+        }
+    }
+}
+
+/// `[spool]`: files without a name in which the content of remote mailboxes passes through, encrypted by keys
+/// that live in memory alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolOptions {
+    /// The directory; `spool` in `data_dir` without it. Relative to this file.
+    pub directory: Option<PathBuf>,
+    /// How much of the disk all files together may take.
+    pub max_total: SizeText,
+    /// The largest file.
+    pub max_file: SizeText,
+}
+
+impl Default for SpoolOptions {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            max_total: SizeText(20 << 30),
+            max_file: SizeText(4 << 30),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::Service;
 use crate::{
-    control::{Desk, Request, Seat, Steward},
+    control::{self, Desk, Request, Seat, Steward},
     tls::{self, Exchange, WatchedPair},
 };
 
@@ -126,6 +126,7 @@ impl Service {
         Desk {
             seat: Seat::Running(self.gate.clone()),
             accounts: Arc::clone(&self.lasting.accounts),
+            secrets: Arc::clone(&self.lasting.secrets) as Arc<dyn control::SecretDesk>,
             bans: Arc::clone(&self.lasting.bans),
             listeners: listeners.collect::<Vec<(Arc<str>, Door)>>(),
             sections: Desk::sections_of(&config),

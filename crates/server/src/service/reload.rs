@@ -119,6 +119,11 @@ fn same_state(before: &Config, after: &Config) -> Result<(), ReloadError> {
     for (name, same) in [
         ("server.data_dir", before.server.data_dir == after.server.data_dir),
         ("store.url", before.store.url == after.store.url),
+        (
+            "store.key",
+            format!("{:?}", before.store.key) == format!("{:?}", after.store.key),
+        ),
+        ("spool", before.spool == after.spool),
     ] {
         if !same {
             return Err(ReloadError(format!("{name} changed: that needs a restart")));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use portreeve_auth::{BanList, Hasher};
+use portreeve_auth::BanList;
 use portreeve_model::{Act, Event, Outcome};
 use portreeve_session::Gatekeeper;
 use portreeve_store::{Store, StoreError};
@@ -60,12 +60,7 @@ impl Service {
         bans.load()
             .await
             .map_err(|error| StartError::Other(error.to_string()))?;
-        let lasting = Lasting {
-            data_dir: config.server.data_dir.clone(),
-            accounts: Arc::new(store.clone()),
-            bans,
-            hasher: Arc::new(Hasher::for_this_machine()),
-        };
+        let lasting = Lasting::new(&config, &store, bans);
         let config = Arc::new(config);
         let (world, now) = provision(&config, &lasting, &Now::nothing(&config))
             .await

@@ -3,14 +3,20 @@
 //! A disk can do all that the contract has, and itself refuses hard links where they are not wanted: it
 //! passes the whole conformance suite bare. A capability check around it would refuse nothing, and cost
 //! an allocation for each piece that is written.
+//!
+//! Invariants: nothing is asked over a network here, so that a mail server that is down keeps nobody else
+//! from being served; a secret that changed where it is kept makes its storage anew at the next reload.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use portreeve_disk::Disk;
 use portreeve_mailbox::Mailbox;
 use portreeve_vfs::{Checked, FileSystem, Patience, PatienceLimits};
 
-use super::fingerprint;
+use super::{
+    Lasting, fingerprint,
+    remote::{self, Given},
+};
 use crate::options::{Storage, StorageKind};
 
 /// An open storage.
@@ -32,10 +38,17 @@ impl Backends {
     ///
     /// # Errors
     /// Every storage that cannot be opened, each a sentence.
-    pub(crate) fn open(&self, storages: &[Storage], data_dir: &Path) -> Result<Self, Vec<String>> {
+    pub(crate) fn open(&self, storages: &[Storage], lasting: &Lasting) -> Result<Self, Vec<String>> {
         let (mut open, mut problems) = (HashMap::new(), Vec::new());
         for storage in storages {
-            let fingerprint = fingerprint(&storage.kind);
+            let secrets = match Given::read(&storage.kind, &lasting.secrets) {
+                Ok(secrets) => secrets,
+                Err(why) => {
+                    problems.push(format!("[storage.{}]: {why}", storage.name));
+                    continue;
+                }
+            };
+            let fingerprint = format!("{}\n{}", fingerprint(&storage.kind), secrets.fingerprint());
             if let Some(kept) = self
                 .open
                 .get(&storage.name)
@@ -44,7 +57,7 @@ impl Backends {
                 open.insert(storage.name.clone(), kept.clone());
                 continue;
             }
-            match open_one(storage, data_dir) {
+            match open_one(storage, &secrets, lasting) {
                 Ok((backend, disk)) => {
                     open.insert(
                         storage.name.clone(),
@@ -80,7 +93,11 @@ impl Backends {
     }
 }
 
-fn open_one(storage: &Storage, data_dir: &Path) -> Result<(Arc<dyn FileSystem>, Option<Disk>), String> {
+fn open_one(
+    storage: &Storage,
+    secrets: &Given,
+    lasting: &Lasting,
+) -> Result<(Arc<dyn FileSystem>, Option<Disk>), String> {
     match &storage.kind {
         StorageKind::Disk(options) => {
             let disk = Disk::open(options).map_err(|error| error.to_string())?;
@@ -88,12 +105,22 @@ fn open_one(storage: &Storage, data_dir: &Path) -> Result<(Arc<dyn FileSystem>, 
         }
         StorageKind::Maildir(options) => {
             let mut options = options.clone();
-            let state = || data_dir.join("mailboxes").join(&storage.name);
+            let state = || lasting.data_dir.join("mailboxes").join(&storage.name);
             let dir = options.state_dir.get_or_insert_with(state).clone();
             std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let mailbox = Mailbox::maildir(&options).map_err(|error| error.to_string())?;
             // A mailbox can do less than a disk: the rest is refused before it is asked.
             Ok((Arc::new(Checked::over(Arc::new(mailbox))), None))
+        }
+        // No patience around remote mailboxes: each request below has its own bounds and tries, and a whole
+        // listing may take as many of them as the mailbox has pages.
+        StorageKind::Exchange(options) => {
+            let mailboxes = remote::exchange(options, secrets, &lasting.around)?;
+            Ok((Arc::new(Checked::over(mailboxes)), None))
+        }
+        StorageKind::Imap(options) => {
+            let mailboxes = remote::imap(options, secrets, &lasting.around)?;
+            Ok((Arc::new(Checked::over(mailboxes)), None))
         }
     }
 }

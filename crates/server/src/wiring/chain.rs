@@ -136,7 +136,7 @@ fn method(method: Arc<dyn Method>, shared: &MethodOptions) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use portreeve_auth::{BanList, Hasher};
+    use portreeve_auth::BanList;
 
     use super::*;
     use crate::{check, wiring};
@@ -160,12 +160,7 @@ mod tests {
             let store = portreeve_store::Store::open("sqlite:t.db", dir.path())
                 .await
                 .unwrap();
-            let lasting = Lasting {
-                data_dir: dir.path().to_owned(),
-                accounts: Arc::new(store),
-                bans: Arc::new(BanList::new(None)),
-                hasher: Arc::new(Hasher::for_this_machine()),
-            };
+            let lasting = Lasting::new(&config, &store, Arc::new(BanList::new(None)));
             let built = wiring::build(
                 &config,
                 &lasting,

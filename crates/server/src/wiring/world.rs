@@ -20,12 +20,10 @@ pub(crate) fn build(
     methods: &Methods,
 ) -> Result<(World, Backends, Methods), Vec<String>> {
     let mut problems = Vec::new();
-    let backends = backends
-        .open(&config.storages, &lasting.data_dir)
-        .unwrap_or_else(|found| {
-            problems.extend(found);
-            Backends::default()
-        });
+    let backends = backends.open(&config.storages, lasting).unwrap_or_else(|found| {
+        problems.extend(found);
+        Backends::default()
+    });
     let names: Vec<GroupName> = config.groups.iter().map(|group| group.name.clone()).collect();
     let built = methods.build(&config.steps, &names, any_private(&config.groups), lasting);
     let (chain, methods) = built.unwrap_or_else(|found| {

@@ -35,18 +35,26 @@ impl SpoolArea {
         }
     }
 
-    /// As [`Self::new`]; the directory is made where it is missing, and is its owner's alone (0700). A file
-    /// is made there once, so that a directory that cannot be used is told now and not at the first download.
+    /// Makes the directory where it is missing, and its owner's alone (0700). A file is made there once, so
+    /// that a directory that cannot be used is told now and not at the first download. Blocks.
     ///
     /// # Errors
-    /// What the disk says.
-    pub fn open(directory: PathBuf, total: u64, file: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        if fs::metadata(&directory)?.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
-        }
-        tempfile::tempfile_in(&directory)?;
-        Ok(Self::new(directory, total, file))
+    /// What the disk says, with the directory's name.
+    pub fn prepare(&self) -> io::Result<()> {
+        let directory = &self.directory;
+        let work = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            if fs::metadata(directory)?.permissions().mode() & 0o077 != 0 {
+                fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            }
+            tempfile::tempfile_in(directory).map(drop)
+        };
+        work().map_err(|error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("the spool {}: {error}", directory.display()),
+            )
+        })
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -109,12 +117,15 @@ mod tests {
         fs::create_dir(&wide).unwrap();
         fs::set_permissions(&wide, Permissions::from_mode(0o755)).unwrap();
         for directory in [fresh, wide] {
-            SpoolArea::open(directory.clone(), 10, 10).unwrap();
+            SpoolArea::new(directory.clone(), 10, 10).prepare().unwrap();
             let mode = fs::metadata(&directory).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o700, "{}", directory.display());
             assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "files have no name");
         }
         fs::write(base.path().join("file"), "").unwrap();
-        assert!(SpoolArea::open(base.path().join("file"), 10, 10).is_err());
+        let error = SpoolArea::new(base.path().join("file"), 10, 10)
+            .prepare()
+            .unwrap_err();
+        assert!(error.to_string().contains("/file:"), "{error}");
     }
 }

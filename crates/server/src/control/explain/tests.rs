@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portreeve_auth::{BanList, Hasher, hash_password};
+use portreeve_auth::{BanList, hash_password};
 use portreeve_model::Secret;
 use portreeve_session::audit::Audit;
 use serde_json::Value as Json;
@@ -79,12 +79,7 @@ async fn rig(on_reject: &str) -> Rig {
     let store = portreeve_store::Store::open("sqlite:t.db", dir.path())
         .await
         .unwrap();
-    let lasting = Lasting {
-        data_dir: config.server.data_dir.clone(),
-        accounts: Arc::new(store.clone()),
-        bans: Arc::new(BanList::new(None)),
-        hasher: Arc::new(Hasher::for_this_machine()),
-    };
+    let lasting = Lasting::new(&config, &store, Arc::new(BanList::new(None)));
     let (world, ..) = build(&config, &lasting, &Backends::default(), &Methods::default()).unwrap();
     let desk = Desk {
         seat: Seat::Alone {
@@ -92,6 +87,7 @@ async fn rig(on_reject: &str) -> Rig {
             audit: Audit::nowhere(),
         },
         accounts: lasting.accounts,
+        secrets: lasting.secrets,
         bans: lasting.bans,
         listeners: config
             .listeners

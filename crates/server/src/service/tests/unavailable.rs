@@ -1,7 +1,7 @@
 //! `on_unavailable`, from the file to the chain: one step that cannot find out, with both answers to it.
 
 use async_trait::async_trait;
-use portreeve_auth::{AccountChange, AccountsError, BanList, Credential, Hasher, hash_password};
+use portreeve_auth::{AccountChange, AccountsError, BanList, Credential, hash_password};
 use portreeve_model::{Door, Origin, Secret};
 use portreeve_session::{Audience, SignIn};
 
@@ -103,15 +103,13 @@ async fn a_step_that_cannot_find_out_stops_or_asks_the_next() {
     .unwrap();
     let file = dir.path().join("p.toml");
     let config = check::check_text(TEXT, &file, &file).unwrap();
+    let book = Store::open("sqlite:t.db", dir.path()).await.unwrap();
     let lasting = Lasting {
-        data_dir: dir.path().to_owned(),
         accounts: Arc::new(Dead),
-        bans: Arc::new(BanList::new(None)),
-        hasher: Arc::new(Hasher::for_this_machine()),
+        ..Lasting::new(&config, &book, Arc::new(BanList::new(None)))
     };
     let (world, ..) =
         crate::wiring::build(&config, &lasting, &Backends::default(), &Methods::default()).unwrap();
-    let book = Store::open("sqlite:t.db", dir.path()).await.unwrap();
     let gate = Gatekeeper::new(world, Audit::nowhere(), Arc::new(book));
     let alice = UserName::new("alice").unwrap();
     for (listener, let_in) in [("next", true), ("stop", false), ("default", false)] {
