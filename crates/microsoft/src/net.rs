@@ -4,7 +4,9 @@
 //! Invariants: TLS is always verified; no proxy comes from the environment; no redirect is followed; a proxy is always
 //! asked with CONNECT, so it sees host names and ciphertext only.
 
+mod dial;
 mod error;
+pub(crate) mod http;
 mod proxy;
 mod trust;
 mod tunnel;
@@ -18,16 +20,15 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use error::NetError;
-pub(crate) use error::words;
+use error::words;
 pub use tunnel::fuzz_reply;
 
+use dial::dial;
 use proxy::Proxy;
 pub(crate) use proxy::place;
 
 /// How long a connection, its way through the proxy included, may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a server may be silent within an answer or before it.
-const SILENCE: Duration = Duration::from_secs(60);
 
 /// How Microsoft's hosts are reached.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -81,8 +82,11 @@ impl Net {
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .pool_idle_timeout(Duration::from_secs(60))
+            // A connection that died unseen is found out before a request is lost to it.
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tcp_keepalive(Duration::from_secs(30))
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
             .user_agent(concat!("portreeve/", env!("CARGO_PKG_VERSION")));
         if let Some(proxy) = &proxy {
             builder = builder.proxy(proxy.reqwest()?);
@@ -165,15 +169,6 @@ impl Net {
     pub(crate) fn identity(&self) -> &[u8; 32] {
         &self.identity
     }
-}
-
-async fn dial(host: &str, port: u16) -> Result<TcpStream, NetError> {
-    let stream = TcpStream::connect((host, port))
-        .await
-        .map_err(|e| NetError::unreachable(host, port, &e))?;
-    // A small request must not wait for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     credential::Credential,
-    graph::{Budget, Graph, GraphError, GraphLimits},
+    graph::{Budget, Graph, GraphError, GraphLimits, Places},
     net::Net,
     token::{Asker, TokenError, TokenFault, TokenSource},
     vault::Vault,
@@ -87,7 +87,7 @@ struct Shared {
     sources: Mutex<HashMap<[u8; 32], Arc<TokenSource>>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     budgets: Mutex<HashMap<Account, Arc<Budget>>>,
-    apps: Mutex<HashMap<String, Arc<tokio::sync::Semaphore>>>,
+    apps: Mutex<HashMap<String, Arc<Places>>>,
 }
 
 impl fmt::Debug for Cloud {
@@ -166,19 +166,21 @@ impl Cloud {
         Graph::open(self, app, base, limits)
     }
 
-    /// The budget of a mailbox, shared by all who ask for it. The first to ask sets its limits.
+    /// The budget of a mailbox, shared by all who ask for it. The last to ask decides how much may be under way.
     pub(crate) fn budget(&self, client: &str, mailbox: &str, limits: &GraphLimits) -> Arc<Budget> {
         let app = limits.app_in_flight.map(|most| {
             let mut apps = self.0.apps.lock();
-            let permits = slim(&mut apps)
+            let places = slim(&mut apps)
                 .entry(client.to_owned())
-                .or_insert_with(|| Arc::new(tokio::sync::Semaphore::new(most.max(1) as usize)));
-            Arc::clone(permits)
+                .or_insert_with(|| Arc::new(Places::new(most)));
+            places.resize(most);
+            Arc::clone(places)
         });
         let mut budgets = self.0.budgets.lock();
         let budget = slim(&mut budgets)
             .entry((client.to_owned(), mailbox.to_lowercase()))
-            .or_insert_with(|| Arc::new(Budget::new(limits, app)));
+            .or_insert_with(|| Arc::new(Budget::new(limits, app.clone())));
+        budget.resize(limits.in_flight, app);
         Arc::clone(budget)
     }
 }
@@ -217,6 +219,13 @@ mod tests {
         assert!(Arc::ptr_eq(&budget, &cloud.budget("c", "box@X", &limits)));
         assert!(!Arc::ptr_eq(&budget, &cloud.budget("d", "box@x", &limits)));
         assert!(!Arc::ptr_eq(&budget, &cloud.budget("c", "other@x", &limits)));
+        assert_eq!(budget.most(), 4);
+        let fewer = GraphLimits {
+            in_flight: 2,
+            ..limits
+        };
+        cloud.budget("c", "box@x", &fewer);
+        assert_eq!(budget.most(), 2, "a reload may change it");
     }
 
     #[test]

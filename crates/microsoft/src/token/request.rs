@@ -11,7 +11,10 @@ use tokio::time::{Instant, sleep};
 use super::{TokenError, TokenFault, answer};
 use crate::{
     credential::{Credential, Form},
-    net::{Net, words},
+    net::{
+        Net,
+        http::{Lost, chunk, send},
+    },
     patience::{jittered, retry_after},
     vault::Vault,
 };
@@ -107,35 +110,33 @@ impl Asker {
 
     async fn post(&self, form: &Form) -> Result<(Granted, Option<Secret>), TokenError> {
         let at = Instant::now();
-        let network = |e: &reqwest::Error| {
+        let network = |lost: Lost| {
             TokenError::here(
                 TokenFault::Network,
-                format!("{}: {}", host(&self.endpoint), words(e)),
+                format!("{}: {}", host(&self.endpoint), lost.words),
             )
         };
         let body = encode(form);
-        let mut answer = self
+        let request = self
             .net
             .http()
             .post(&self.endpoint)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header("client-request-id", uuid::Uuid::new_v4().to_string())
-            .body(body.expose().to_owned())
-            .send()
-            .await
-            .map_err(|e| network(&e))?;
+            .body(body.expose().to_owned());
+        let mut answer = send(request, body.expose().len()).await.map_err(network)?;
         let status = answer.status();
         let retry = retry_after(answer.headers());
         let mut read = zeroize::Zeroizing::new(Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|e| network(&e))? {
-            if read.len() + chunk.len() > MOST_BODY {
+        while let Some(piece) = chunk(&mut answer).await.map_err(network)? {
+            if read.len() + piece.len() > MOST_BODY {
                 return Err(TokenError::here(
                     TokenFault::Broken,
                     "the token endpoint's answer has no end".to_owned(),
                 ));
             }
-            read.extend_from_slice(&chunk);
+            read.extend_from_slice(&piece);
         }
         if !status.is_success() {
             return Err(answer::refused(status.as_u16(), &read, retry));
