@@ -31,7 +31,7 @@ mod writing;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -82,6 +82,8 @@ struct Inner {
     tree: Mutex<Option<(Instant, Arc<Tree>)>>,
     tree_gate: tokio::sync::Mutex<()>,
     slots: Slots,
+    /// The server's word for the length of a part was wrong once.
+    estimates: AtomicBool,
     revision: AtomicU64,
     /// Changes of messages go one by one.
     changing: tokio::sync::Mutex<()>,
@@ -112,6 +114,7 @@ impl Imap {
             tree: Mutex::default(),
             tree_gate: tokio::sync::Mutex::default(),
             slots: Slots::default(),
+            estimates: AtomicBool::new(false),
             revision: AtomicU64::new(1),
             changing: tokio::sync::Mutex::default(),
         });
@@ -193,6 +196,14 @@ impl Inner {
         let slot = self.slots.of(folder);
         if let Some(index) = slot.fresh(self.fresh_for, WATCHED) {
             return Ok(index);
+        }
+        let tree = self.tree(false).await?;
+        if tree
+            .find(folder)
+            .is_some_and(|folder| folder.kind == FolderKind::Container)
+        {
+            // A mere level of names: it cannot be opened.
+            return Ok(Arc::default());
         }
         let _gate = slot.gate.lock().await;
         if let Some(index) = slot.fresh(self.fresh_for, WATCHED) {
@@ -489,6 +500,9 @@ impl MailStore for Imap {
         let line = format!("RENAME {} {}", argument(&folder.0)?, argument(&wire)?);
         let renamed = lease.connection()?.run(&line).await;
         self.inner.forget_tree();
+        self.inner
+            .pool
+            .forget(|open| moved.iter().any(|old| *old.0 == *open));
         renamed?;
         let mut ids = Vec::new();
         for old in moved {
@@ -523,6 +537,7 @@ impl MailStore for Imap {
         let deleted = connection.run(&format!("DELETE {}", argument(&folder.0)?)).await;
         self.inner.forget_tree();
         self.inner.slots.forget(folder);
+        self.inner.pool.forget(|open| *open == *folder.0);
         deleted?;
         Ok(())
     }

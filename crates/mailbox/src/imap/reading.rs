@@ -4,7 +4,7 @@
 //! that breaks is replaced and reading goes on where it stood; a message that is gone, or whose folder was made
 //! anew, ends with an error and never with a shorter content.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -65,7 +65,8 @@ pub(super) async fn open_part(
             octets: place.part.octets,
         },
         encoding,
-        length: (encoding == Encoding::Identity).then_some(place.part.octets),
+        length: (encoding == Encoding::Identity && !inner.estimates.load(Ordering::Relaxed))
+            .then_some(place.part.octets),
     };
     let key = format!("{}\u{0}{}\u{0}{}\u{0}{}", inner.space, folder.0, id.0, part.0);
     inner
@@ -229,6 +230,15 @@ impl Pieces for PartPieces {
                 && let Some(decoder) = self.decoder.take()
             {
                 decoder.finish(&mut out);
+                if self.at != self.section.octets && !self.section.section.is_empty() {
+                    // Then no length is promised from now on, so that the next opening succeeds.
+                    self.inner.estimates.store(true, Ordering::Relaxed);
+                    tracing::debug!(
+                        told = self.section.octets,
+                        real = self.at,
+                        "the mail server estimates lengths"
+                    );
+                }
             }
             if !out.is_empty() {
                 return Ok(Some(out.into()));

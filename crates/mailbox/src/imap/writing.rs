@@ -45,11 +45,8 @@ impl Inner {
         part: &PartId,
     ) -> FsResult<()> {
         let _turn = self.changing.lock().await;
-        let mut lease = self.pool.take(Some(&folder.0)).await?;
+        let mut lease = self.open_to_change(folder).await?;
         let connection = lease.connection()?;
-        if let Err(error) = connection.select(&folder.0, true, true).await {
-            return Err(self.settle(folder, error).await);
-        }
         let outcome = self.write_without(connection, folder, id, part).await;
         self.slots.of(folder).stale();
         outcome
@@ -305,7 +302,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn open_to_change(&self, folder: &FolderId) -> FsResult<super::pool::Lease> {
+    pub(super) async fn open_to_change(&self, folder: &FolderId) -> FsResult<super::pool::Lease> {
         match self.pool.change(&folder.0).await {
             Ok(lease) => Ok(lease),
             Err(error) => Err(self.settle(folder, error).await),

@@ -298,6 +298,10 @@ async fn folders_come_go_and_change_their_names() {
         &mail("s", 1, &[("a", b"1"), ("b", b"2")]),
     );
     world.delete("/R&D \u{fc}/deep/a").await.unwrap();
+    // A level that holds nothing but folders.
+    world.dovecot.client("alice").say("CREATE Level/below").run();
+    assert_eq!(world.list("/Level").await, ["below"]);
+    world.dovecot.client("alice").say("DELETE Level/below").run();
     // Another client's folder is there at the next look.
     world.dovecot.client("alice").say("CREATE Theirs").run();
     assert_eq!(
