@@ -8,9 +8,11 @@ MIB, GIB = 1 << 20, 1 << 30
 class Row:
     """One line of the table: what is done at either server, and what must come out."""
 
-    def __init__(self, name, unit, peer, gate=None, cpu=None, goal_low=False, cpu_unit="CPU s/GiB", cpu_absolute=False):
+    def __init__(self, name, unit, peer, gate=None, cpu=None, goal_low=False, cpu_unit="CPU s/GiB", cpu_absolute=False, relative=False):
         self.name, self.unit, self.peer, self.gate, self.cpu_gate = name, unit, peer, gate, cpu
         self.goal_low, self.cpu_unit, self.cpu_absolute = goal_low, cpu_unit, cpu_absolute
+        # A low goal is absolute, unless it is a multiple of the peer's.
+        self.relative = relative
         self.samples = {}
 
     def add(self, server, value, cpu=None):
@@ -75,7 +77,7 @@ def report(row, quick):
         lines.append(f"| {what} | {unit} | {spread} | {row.peer} {y:,.3g} ({min(b):,.3g}-{max(b):,.3g}) | {ratio:.2f} | {shown} | {verdict} |")
         data.append({"row": what, "unit": unit, "ours": a, "peer": row.peer, "theirs": b, "ratio": ratio, "gate": gate, "verdict": verdict})
 
-    line(row.name, row.unit, ours, peer, row.gate, row.goal_low, row.goal_low)
+    line(row.name, row.unit, ours, peer, row.gate, row.goal_low, row.goal_low and not row.relative)
     if our_cpu and peer_cpu and (sum(peer_cpu) > 0):
         line(row.name, row.cpu_unit, our_cpu, peer_cpu, row.cpu_gate, True, row.cpu_absolute)
     return lines, data

@@ -37,6 +37,8 @@ pub enum Tokens {
         pem: String,
         /// `kid` of the tokens' header.
         kid: String,
+        /// The app that they are for (`azp`).
+        client: String,
     },
     /// By asking the endpoint that [`Dovecot::grant`] fills.
     Introspected,
@@ -63,7 +65,7 @@ impl Dovecot {
         there
     }
 
-    /// Starts one that knows `alice` and `bob` by their password.
+    /// Starts one that knows `alice`, `bob` and `user0` to `user199` by their password.
     ///
     /// # Panics
     /// If it does not start.
@@ -91,14 +93,16 @@ impl Dovecot {
             fs::create_dir(root.join(sub)).expect("a directory");
         }
         certificate(root);
-        let users: String = ["alice", "bob"]
-            .iter()
+        let numbered = (0..200).map(|n| format!("user{n}"));
+        let users: String = ["alice".to_owned(), "bob".to_owned()]
+            .into_iter()
+            .chain(numbered)
             .map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n"))
             .collect();
         fs::write(root.join("users"), users).expect("written");
         let oauth2 = match tokens {
-            Tokens::Signed { pem, kid } => {
-                let dir = root.join("keys/default/RS256");
+            Tokens::Signed { pem, kid, client } => {
+                let dir = root.join("keys").join(client).join("RS256");
                 fs::create_dir_all(&dir).expect("a directory");
                 fs::write(dir.join(kid), pem).expect("written");
                 format!(
@@ -231,6 +235,11 @@ impl Dovecot {
     /// # Panics
     /// If it cannot be done.
     pub fn doveadm(&self, arguments: &[&str], input: &[u8]) -> String {
+        let mut command = self.admin(arguments);
+        run(&mut command, input, PATIENCE * 3).ok().text()
+    }
+
+    fn admin(&self, arguments: &[&str]) -> Command {
         let mut command = if skip::root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "doveadm"]);
@@ -242,7 +251,7 @@ impl Dovecot {
             .arg("-c")
             .arg(self.dir.path().join("dovecot.conf"))
             .args(arguments);
-        run(&mut command, input, PATIENCE * 3).ok().text()
+        command
     }
 
     /// Delivers a message into a folder, which must be there.
@@ -262,9 +271,11 @@ impl Dovecot {
         Client::open(self, user)
     }
 
-    /// Breaks all connections that stand, as a restart of the server does.
-    pub fn kick(&self) {
-        self.doveadm(&["kick", "*"], b"");
+    /// Ends all connections that stand, as a restart of the server does; answers whether there were any.
+    #[must_use]
+    pub fn kick(&self) -> bool {
+        let mut command = self.admin(&["kick", "*"]);
+        run(&mut command, b"", PATIENCE).status.success()
     }
 }
 

@@ -382,6 +382,11 @@ impl MailStore for Exchange {
         self.inner.import(folder, content).await
     }
 
+    async fn drafts_folder(&self) -> FsResult<FolderId> {
+        let drafts = self.inner.tree().await?.well_known("drafts");
+        drafts.ok_or_else(|| FsErrorKind::NotFound.into())
+    }
+
     async fn send_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<()> {
         self.inner.send_draft(folder, message).await
     }

@@ -31,7 +31,7 @@ mod writing;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -82,6 +82,8 @@ struct Inner {
     tree: Mutex<Option<(Instant, Arc<Tree>)>>,
     tree_gate: tokio::sync::Mutex<()>,
     slots: Slots,
+    /// The server's word for the length of a part was wrong once.
+    estimates: AtomicBool,
     revision: AtomicU64,
     /// Changes of messages go one by one.
     changing: tokio::sync::Mutex<()>,
@@ -112,6 +114,7 @@ impl Imap {
             tree: Mutex::default(),
             tree_gate: tokio::sync::Mutex::default(),
             slots: Slots::default(),
+            estimates: AtomicBool::new(false),
             revision: AtomicU64::new(1),
             changing: tokio::sync::Mutex::default(),
         });
@@ -194,6 +197,14 @@ impl Inner {
         if let Some(index) = slot.fresh(self.fresh_for, WATCHED) {
             return Ok(index);
         }
+        let tree = self.tree(false).await?;
+        if tree
+            .find(folder)
+            .is_some_and(|folder| folder.kind == FolderKind::Container)
+        {
+            // A mere level of names: it cannot be opened.
+            return Ok(Arc::default());
+        }
         let _gate = slot.gate.lock().await;
         if let Some(index) = slot.fresh(self.fresh_for, WATCHED) {
             return Ok(index);
@@ -211,7 +222,7 @@ impl Inner {
         let mut tries = 0;
         loop {
             tries += 1;
-            let began = Instant::now();
+            let (began, changes) = (Instant::now(), slot.changes());
             let outcome = async {
                 let mut lease = self.pool.take(Some(&folder.0)).await?;
                 let connection = lease.connection()?;
@@ -237,7 +248,7 @@ impl Inner {
                 Err(error) => return Err(error),
                 Ok((None, _)) => return Err(Refresh::Fs(too_many(self.max_entries))),
                 Ok((Some(index), records)) => {
-                    slot.set(Arc::clone(&index), began);
+                    slot.set(Arc::clone(&index), began, changes);
                     self.slots.trim(folder, self.max_entries);
                     self.tidy(folder, &index, &records).await;
                     return Ok(index);
@@ -266,21 +277,16 @@ impl Inner {
 
     /// The UID that an id stands for in a folder that is open under `validity`.
     async fn locate(&self, folder: &FolderId, validity: u32, id: &MessageId) -> FsResult<(u32, Vec<String>)> {
-        let slot = self.slots.of(folder);
-        let known = slot.index().and_then(|index| {
-            let state = index.state.as_ref().filter(|state| state.validity == validity)?;
-            let _ = state;
-            index.find(id).map(|known| known.uid)
-        });
+        let held = self.slots.of(folder).find(id);
         let records = self.ledger.load(folder, validity).await?;
+        let replaced = records.replaced();
+        let known = held.filter(|(own, known)| *own == validity && !replaced.contains(&known.uid));
         let by_alias = || {
             let mut all = records.aliases.iter();
             all.find(|(_, alias)| *alias.id == *id.0).map(|(uid, _)| *uid)
         };
-        // The index may be older than the last time the message was written anew.
-        let fresh = known.filter(|uid| !records.replaced().contains(uid));
-        let uid = fresh
-            .or_else(by_alias)
+        let uid = known.map(|(_, known)| known.uid).or_else(by_alias);
+        let uid = uid
             .or_else(|| uid_of(id, validity))
             .ok_or(FsErrorKind::NotFound)?;
         let removed = records.aliases.get(&uid).map(|alias| alias.removed.clone());
@@ -494,6 +500,9 @@ impl MailStore for Imap {
         let line = format!("RENAME {} {}", argument(&folder.0)?, argument(&wire)?);
         let renamed = lease.connection()?.run(&line).await;
         self.inner.forget_tree();
+        self.inner
+            .pool
+            .forget(|open| moved.iter().any(|old| *old.0 == *open));
         renamed?;
         let mut ids = Vec::new();
         for old in moved {
@@ -528,6 +537,7 @@ impl MailStore for Imap {
         let deleted = connection.run(&format!("DELETE {}", argument(&folder.0)?)).await;
         self.inner.forget_tree();
         self.inner.slots.forget(folder);
+        self.inner.pool.forget(|open| *open == *folder.0);
         deleted?;
         Ok(())
     }

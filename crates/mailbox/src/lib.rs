@@ -38,7 +38,9 @@ mod template;
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
 pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets, fuzz_page};
 pub use filter::Filter;
-pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism, take_apart};
+#[doc(hidden)]
+pub use imap::take_apart as fuzz_imap;
+pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism};
 pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
 pub use mailboxes::{Mailboxes, MakeMailbox};
 pub use maildir::Maildir;

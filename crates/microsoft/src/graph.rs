@@ -9,6 +9,7 @@ mod budget;
 mod download;
 mod error;
 mod page;
+mod places;
 mod send;
 mod upload;
 
@@ -29,6 +30,7 @@ pub(crate) use budget::Budget;
 pub use download::Download;
 pub use error::{GraphError, GraphFault};
 pub use page::{PageOf, Pages};
+pub(crate) use places::Places;
 pub use upload::UploadSource;
 
 use send::{Ask, Repeat};

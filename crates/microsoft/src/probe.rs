@@ -15,7 +15,7 @@ use tokio::{net::lookup_host, time::timeout};
 
 use crate::{
     AccessToken, TokenError, TokenSource,
-    net::{Net, NetError, words},
+    net::{Net, NetError, http::send},
 };
 
 /// Longest wait for one stage.
@@ -132,12 +132,12 @@ pub async fn host(net: &Net, host: &str, port: u16, https: bool) -> Vec<Stage> {
 
 async fn answer(net: &Net, host: &str, port: u16) -> Stage {
     let url = format!("https://{}/", crate::net::place(host, port));
-    let answer = match timeout(MOST, net.http().get(url).send()).await {
+    let answer = match timeout(MOST, send(net.http(host).get(url), 0)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(e)) => {
+        Ok(Err(lost)) => {
             return Stage::failed(
                 "http",
-                format!("{host} does not answer: {}", words(&e)),
+                format!("{host} does not answer: {}", lost.words),
                 "something on the way lets TLS through but no request: look at proxies and firewalls",
             );
         }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     credential::Credential,
-    graph::{Budget, Graph, GraphError, GraphLimits},
+    graph::{Budget, Graph, GraphError, GraphLimits, Places},
     net::Net,
     token::{Asker, TokenError, TokenFault, TokenSource},
     vault::Vault,
@@ -75,6 +75,21 @@ impl App {
     }
 }
 
+/// What all mailboxes together cost so far, and how they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests to Graph.
+    pub calls: u64,
+    /// Bytes of bodies that came in.
+    pub bytes_in: u64,
+    /// Bytes of bodies that went out.
+    pub bytes_out: u64,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Mailboxes that Graph wants to be left alone about.
+    pub throttled: usize,
+}
+
 /// One budget: the app's id and, in lower case, the mailbox.
 type Account = (String, String);
 
@@ -87,7 +102,7 @@ struct Shared {
     sources: Mutex<HashMap<[u8; 32], Arc<TokenSource>>>,
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     budgets: Mutex<HashMap<Account, Arc<Budget>>>,
-    apps: Mutex<HashMap<String, Arc<tokio::sync::Semaphore>>>,
+    apps: Mutex<HashMap<String, Arc<Places>>>,
 }
 
 impl fmt::Debug for Cloud {
@@ -166,19 +181,37 @@ impl Cloud {
         Graph::open(self, app, base, limits)
     }
 
-    /// The budget of a mailbox, shared by all who ask for it. The first to ask sets its limits.
+    /// What all mailboxes together cost so far, and how they stand: for metrics.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let budgets: Vec<Arc<Budget>> = self.0.budgets.lock().values().cloned().collect();
+        let now = std::time::Instant::now();
+        let mut usage = Usage::default();
+        for budget in budgets {
+            usage.calls += budget.calls();
+            usage.bytes_in += budget.bytes_in();
+            usage.bytes_out += budget.bytes_out();
+            usage.in_flight += budget.in_flight();
+            usage.throttled += usize::from(budget.closed_until().is_some_and(|until| until > now));
+        }
+        usage
+    }
+
+    /// The budget of a mailbox, shared by all who ask for it. The last to ask decides how much may be under way.
     pub(crate) fn budget(&self, client: &str, mailbox: &str, limits: &GraphLimits) -> Arc<Budget> {
         let app = limits.app_in_flight.map(|most| {
             let mut apps = self.0.apps.lock();
-            let permits = slim(&mut apps)
+            let places = slim(&mut apps)
                 .entry(client.to_owned())
-                .or_insert_with(|| Arc::new(tokio::sync::Semaphore::new(most.max(1) as usize)));
-            Arc::clone(permits)
+                .or_insert_with(|| Arc::new(Places::new(most)));
+            places.resize(most);
+            Arc::clone(places)
         });
         let mut budgets = self.0.budgets.lock();
         let budget = slim(&mut budgets)
             .entry((client.to_owned(), mailbox.to_lowercase()))
-            .or_insert_with(|| Arc::new(Budget::new(limits, app)));
+            .or_insert_with(|| Arc::new(Budget::new(limits, app.clone())));
+        budget.resize(limits.in_flight, app);
         Arc::clone(budget)
     }
 }
@@ -217,6 +250,13 @@ mod tests {
         assert!(Arc::ptr_eq(&budget, &cloud.budget("c", "box@X", &limits)));
         assert!(!Arc::ptr_eq(&budget, &cloud.budget("d", "box@x", &limits)));
         assert!(!Arc::ptr_eq(&budget, &cloud.budget("c", "other@x", &limits)));
+        assert_eq!(budget.most(), 4);
+        let fewer = GraphLimits {
+            in_flight: 2,
+            ..limits
+        };
+        cloud.budget("c", "box@x", &fewer);
+        assert_eq!(budget.most(), 2, "a reload may change it");
     }
 
     #[test]

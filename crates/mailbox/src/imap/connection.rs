@@ -26,6 +26,8 @@ use super::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a server may take nothing of what is sent.
 const STALL: Duration = Duration::from_secs(60);
+/// How long an open folder is taken for the one of its name: another client may have renamed it.
+const SELECTED: Duration = Duration::from_secs(10);
 /// Most bytes of data that one command may bring.
 const MAX_ANSWER: usize = 64 << 20;
 /// Most responses to one command.
@@ -85,6 +87,7 @@ pub(super) struct Connection {
     busy: bool,
     capabilities: BTreeSet<String>,
     selected: Option<Selected>,
+    selected_at: Instant,
     used: Instant,
 }
 
@@ -99,6 +102,7 @@ impl Connection {
             busy: false,
             capabilities: BTreeSet::new(),
             selected: None,
+            selected_at: Instant::now(),
             used: Instant::now(),
         };
         match new.response().await? {
@@ -132,11 +136,6 @@ impl Connection {
     /// Whether the server says that it can do this.
     pub(super) fn can(&self, capability: &str) -> bool {
         self.capabilities.contains(capability)
-    }
-
-    /// What the server can do.
-    pub(super) const fn capabilities(&self) -> &BTreeSet<String> {
-        &self.capabilities
     }
 
     /// Runs a command that is one line.
@@ -248,12 +247,14 @@ impl Connection {
         afresh: bool,
     ) -> Result<&Selected, ImapError> {
         let serves = |open: &Selected| open.name == name && (open.writable || !write);
+        let afresh = afresh || self.selected_at.elapsed() > SELECTED;
         if afresh || !self.selected.as_ref().is_some_and(serves) {
             let command = if write { "SELECT" } else { "EXAMINE" };
             let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };
             self.selected = None;
             let answer = self.run(&format!("{command} {}{condstore}", folder(name)?)).await;
             self.selected = Some(opened(name, write, &answer?)?);
+            self.selected_at = Instant::now();
         }
         self.selected
             .as_ref()

@@ -40,8 +40,6 @@ pub(super) enum Kind {
     Unsupported,
     /// Too much is under way.
     Busy,
-    /// It changed in between.
-    Conflict,
 }
 
 impl ImapError {
@@ -55,11 +53,6 @@ impl ImapError {
     /// A broken connection.
     pub(super) fn lost(text: impl Into<String>) -> Self {
         Self::new(Kind::Lost, text)
-    }
-
-    /// Not there.
-    pub(super) fn gone() -> Self {
-        Self::new(Kind::Gone, "it is not there")
     }
 
     /// A refusal, by its code (RFC 5530).
@@ -116,7 +109,6 @@ impl From<ImapError> for FsError {
                 "the mail server does not allow it",
             ),
             Kind::Unsupported => (FsErrorKind::Unsupported, Retry::Never, &*error.text),
-            Kind::Conflict => (FsErrorKind::Conflict, Retry::Soon, &*error.text),
             Kind::Refused => (FsErrorKind::Backend, Retry::Never, "the mail server refused"),
         };
         let told = told.to_owned();

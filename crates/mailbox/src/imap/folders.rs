@@ -235,11 +235,13 @@ impl Tree {
     }
 
     /// Where drafts lie.
+    #[cfg(test)]
     pub(super) const fn drafts(&self) -> Option<&FolderId> {
         self.drafts.as_ref()
     }
 
     /// Where deleted messages lie.
+    #[cfg(test)]
     pub(super) const fn trash(&self) -> Option<&FolderId> {
         self.trash.as_ref()
     }

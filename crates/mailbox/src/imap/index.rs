@@ -234,6 +234,10 @@ struct SlotState {
     checked: Option<Instant>,
     watched: bool,
     used: Option<Instant>,
+    /// How many changes were told of.
+    changes: u64,
+    /// Messages that were removed after the index was made.
+    gone: HashSet<u32>,
 }
 
 impl Slot {
@@ -253,16 +257,40 @@ impl Slot {
         state.index.clone().filter(|_| fresh)
     }
 
-    /// A newer index, or the same one checked again.
-    pub(super) fn set(&self, index: Arc<Index>, checked: Instant) {
+    /// What has been told of changes so far: to be taken before the folder is asked.
+    pub(super) fn changes(&self) -> u64 {
+        self.state.lock().changes
+    }
+
+    /// A newer index, or the same one checked again. What changed while it was made makes it stale at once.
+    pub(super) fn set(&self, index: Arc<Index>, checked: Instant, changes: u64) {
         let mut state = self.state.lock();
         state.index = Some(index);
-        state.checked = Some(checked);
+        if state.changes == changes {
+            state.checked = Some(checked);
+            state.gone.clear();
+        }
     }
 
     /// Something has changed.
     pub(super) fn stale(&self) {
-        self.state.lock().checked = None;
+        let mut state = self.state.lock();
+        state.checked = None;
+        state.changes += 1;
+    }
+
+    /// We have removed a message, or another has taken its place.
+    pub(super) fn removed(&self, uid: u32) {
+        self.state.lock().gone.insert(uid);
+        self.stale();
+    }
+
+    /// A message as the index has it, unless it was removed since.
+    pub(super) fn find(&self, id: &MessageId) -> Option<(u32, Arc<Known>)> {
+        let state = self.state.lock();
+        let index = state.index.as_ref()?;
+        let known = index.find(id).filter(|known| !state.gone.contains(&known.uid))?;
+        Some((index.state.as_ref()?.validity, Arc::clone(known)))
     }
 
     /// The server tells what happens in the folder from now on, or does no longer.
@@ -372,7 +400,7 @@ mod tests {
             };
             slots
                 .of(&FolderId(n.to_string().into()))
-                .set(Arc::new(index), Instant::now());
+                .set(Arc::new(index), Instant::now(), 0);
         }
         // The first was used last.
         slots.of(&"0".into()).index();

@@ -90,6 +90,7 @@ impl Pool {
     }
 
     /// How many connections were made so far.
+    #[cfg(test)]
     pub(super) fn dialled(&self) -> u64 {
         self.dialled.load(Ordering::Relaxed)
     }
@@ -197,11 +198,27 @@ impl Pool {
         }
     }
 
-    /// Changes something: done once; what broke off is told.
+    /// A connection on which a folder was just opened to be changed. What follows is done once: where it breaks
+    /// off, that is told.
     pub(super) async fn change(&self, folder: &str) -> Result<Lease, ImapError> {
-        let mut lease = self.take(Some(folder)).await?;
-        lease.connection()?.select(folder, true, false).await?;
-        Ok(lease)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut lease = self.take(Some(folder)).await?;
+            match lease.connection()?.select(folder, true, true).await {
+                // One that rested, and broke meanwhile.
+                Err(error) if error.kind == Kind::Lost && tries < TRIES => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(lease),
+            }
+        }
+    }
+
+    /// Folders were renamed or deleted: connections on which one is open are of no use.
+    pub(super) fn forget(&self, gone: impl Fn(&str) -> bool) {
+        self.resting
+            .lock()
+            .retain(|connection| !connection.selected().is_some_and(|open| gone(&open.name)));
     }
 }
 

@@ -4,7 +4,7 @@
 //! that breaks is replaced and reading goes on where it stood; a message that is gone, or whose folder was made
 //! anew, ends with an error and never with a shorter content.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -65,7 +65,8 @@ pub(super) async fn open_part(
             octets: place.part.octets,
         },
         encoding,
-        length: (encoding == Encoding::Identity).then_some(place.part.octets),
+        length: (encoding == Encoding::Identity && !inner.estimates.load(Ordering::Relaxed))
+            .then_some(place.part.octets),
     };
     let key = format!("{}\u{0}{}\u{0}{}\u{0}{}", inner.space, folder.0, id.0, part.0);
     inner
@@ -147,13 +148,8 @@ pub(super) async fn open_text(
 
 /// A message and the UIDVALIDITY that its number hangs on: from the index where that has it.
 async fn known(inner: &Arc<Inner>, folder: &FolderId, id: &MessageId) -> FsResult<(u32, Arc<Known>)> {
-    let held = inner.slots.of(folder).index();
-    let found = held.and_then(|index| {
-        let validity = index.state.as_ref()?.validity;
-        Some((validity, Arc::clone(index.find(id)?)))
-    });
-    if let Some(found) = found {
-        // A message that was written anew since has another number.
+    if let Some(found) = inner.slots.of(folder).find(id) {
+        // A message that was written anew has another number, also where that was another process.
         let records = inner.ledger.load(folder, found.0).await?;
         if !records.replaced().contains(&found.1.uid) {
             return Ok(found);
@@ -234,6 +230,15 @@ impl Pieces for PartPieces {
                 && let Some(decoder) = self.decoder.take()
             {
                 decoder.finish(&mut out);
+                if self.at != self.section.octets && !self.section.section.is_empty() {
+                    // Then no length is promised from now on, so that the next opening succeeds.
+                    self.inner.estimates.store(true, Ordering::Relaxed);
+                    tracing::debug!(
+                        told = self.section.octets,
+                        real = self.at,
+                        "the mail server estimates lengths"
+                    );
+                }
             }
             if !out.is_empty() {
                 return Ok(Some(out.into()));
@@ -298,6 +303,13 @@ pub(super) async fn piece(
 
 /// A short content.
 pub(super) struct InMemory(Bytes);
+
+#[cfg(test)]
+impl InMemory {
+    pub(super) fn new(content: impl Into<Bytes>) -> Self {
+        Self(content.into())
+    }
+}
 
 #[async_trait]
 impl Content for InMemory {

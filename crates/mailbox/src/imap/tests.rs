@@ -21,7 +21,7 @@ use crate::{FolderId, MailStore, Mailbox, MemoryShelf, Shelf, Surroundings};
 
 /// A Dovecot, and a mailbox on it.
 struct World {
-    dovecot: Dovecot,
+    dovecot: Arc<Dovecot>,
     spool: TempDir,
     shelf: Arc<MemoryShelf>,
     options: ImapOptions,
@@ -34,12 +34,12 @@ impl World {
     /// None where there is no Dovecot.
     fn new(change: impl FnOnce(&mut ImapOptions)) -> Option<Self> {
         Dovecot::installed().then(|| {
-            let signed = Tokens::Introspected;
-            Self::on(Dovecot::start(&signed), change)
+            let dovecot = Dovecot::start(&Tokens::Introspected);
+            Self::on(Arc::new(dovecot), change)
         })
     }
 
-    fn on(dovecot: Dovecot, change: impl FnOnce(&mut ImapOptions)) -> Self {
+    fn on(dovecot: Arc<Dovecot>, change: impl FnOnce(&mut ImapOptions)) -> Self {
         let mut options = ImapOptions::new("localhost");
         options.port = dovecot.port();
         options.ca_file = Some(dovecot.ca_file());
@@ -135,7 +135,8 @@ fn open(options: &ImapOptions, around: &Surroundings) -> (Arc<Imap>, Arc<Mailbox
         password: Some(Secret::new(PASSWORD.into())),
         refresh_token: None,
     };
-    let store = Imap::open(options, "alice", &secrets, around).unwrap();
+    let address = options.addresses().remove(0);
+    let store = Imap::open(options, &address, &secrets, around).unwrap();
     let store = Arc::new(store);
     let over = Arc::clone(&store) as Arc<dyn MailStore>;
     let mailbox = Mailbox::over(over, "imap test", &options.mail, around).unwrap();

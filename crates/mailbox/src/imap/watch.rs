@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::timeout};
 
 use super::{Inner, connection::Connection, error::ImapError, index::Slot};
@@ -25,22 +26,28 @@ const FORGOTTEN: Duration = Duration::from_mins(15);
 const AGAIN: Duration = Duration::from_secs(20);
 
 /// The one who watches.
-pub(super) struct Watch(watch::Sender<Option<FolderId>>);
+pub(super) struct Watch {
+    wanted: watch::Sender<Option<FolderId>>,
+    /// Until the first listing.
+    task: Mutex<Option<(Weak<Inner>, watch::Receiver<Option<FolderId>>)>>,
+}
 
 impl Watch {
     pub(super) fn new(inner: &Arc<Inner>) -> Self {
-        let (sender, receiver) = watch::channel(None);
-        // Without a runtime there is nobody to list either.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(run(Arc::downgrade(inner), receiver));
+        let (wanted, receiver) = watch::channel(None);
+        Self {
+            wanted,
+            task: Mutex::new(Some((Arc::downgrade(inner), receiver))),
         }
-        Self(sender)
     }
 
     /// This folder was just listed.
     pub(super) fn turn_to(&self, folder: &FolderId, slot: &Slot) {
+        if let Some((mailbox, receiver)) = self.task.lock().take() {
+            tokio::spawn(run(mailbox, receiver));
+        }
         let watched = slot.is_watched();
-        self.0.send_if_modified(|wanted| {
+        self.wanted.send_if_modified(|wanted| {
             let other = wanted.as_ref() != Some(folder);
             if other {
                 *wanted = Some(folder.clone());

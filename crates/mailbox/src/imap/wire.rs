@@ -81,7 +81,8 @@ fn literal(line: &[u8]) -> Option<usize> {
 
 /// For the fuzzer: takes whatever a server sends apart.
 #[doc(hidden)]
-pub fn take_apart(mut input: Bytes) {
+pub fn take_apart(input: &[u8]) {
+    let mut input = Bytes::copy_from_slice(input);
     let mut framer = Framer::default();
     while let Ok(Some(length)) = framer.find(&input) {
         if length == 0 || length > input.len() {

@@ -45,11 +45,8 @@ impl Inner {
         part: &PartId,
     ) -> FsResult<()> {
         let _turn = self.changing.lock().await;
-        let mut lease = self.pool.take(Some(&folder.0)).await?;
+        let mut lease = self.open_to_change(folder).await?;
         let connection = lease.connection()?;
-        if let Err(error) = connection.select(&folder.0, true, true).await {
-            return Err(self.settle(folder, error).await);
-        }
         let outcome = self.write_without(connection, folder, id, part).await;
         self.slots.of(folder).stale();
         outcome
@@ -151,6 +148,7 @@ impl Inner {
         self.ledger
             .written(folder, state.validity, uid, &intent.alias, Some(known.uid))
             .await?;
+        self.slots.of(folder).removed(known.uid);
         if !remove(connection, known.uid).await? {
             // Somebody deleted or moved the message meanwhile: a copy of it must not come up again.
             remove(connection, uid).await?;
@@ -233,7 +231,7 @@ impl Inner {
         let validity = connection.selected().map_or(0, |open| open.validity);
         let (uid, _) = self.locate(folder, validity, id).await?;
         let removed = remove(connection, uid).await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         if removed? {
             Ok(())
         } else {
@@ -249,7 +247,7 @@ impl Inner {
         let validity = connection.selected().map_or(0, |open| open.validity);
         let (uid, _) = self.locate(folder, validity, id).await?;
         let marked = mark(connection, uid).await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         if marked? {
             Ok(())
         } else {
@@ -281,7 +279,7 @@ impl Inner {
         let moved = connection
             .run(&format!("UID {command} {uid} {}", argument(&to.0)?))
             .await;
-        self.slots.of(folder).stale();
+        self.slots.of(folder).removed(uid);
         self.slots.of(to).stale();
         let moved = moved.map_err(|error| match error.kind {
             Kind::Gone => FsError::new(FsErrorKind::NotFound).context("the target folder is not there"),
@@ -304,7 +302,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn open_to_change(&self, folder: &FolderId) -> FsResult<super::pool::Lease> {
+    pub(super) async fn open_to_change(&self, folder: &FolderId) -> FsResult<super::pool::Lease> {
         match self.pool.change(&folder.0).await {
             Ok(lease) => Ok(lease),
             Err(error) => Err(self.settle(folder, error).await),

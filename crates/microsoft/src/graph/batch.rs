@@ -212,7 +212,7 @@ async fn chunk(mailbox: &GraphMailbox, items: &[BatchItem]) -> Result<Vec<BatchA
 fn passes(item: &BatchItem, error: &GraphError) -> bool {
     match error.kind {
         GraphFault::Throttled => true,
-        GraphFault::Unavailable => error.status == Some(503) || item.repeat() == Repeat::Always,
+        GraphFault::Unavailable => matches!(error.status, Some(409 | 503)) || item.repeat() == Repeat::Always,
         GraphFault::Broken => item.repeat() == Repeat::Always,
         GraphFault::Unauthorized => true,
         _ => false,
@@ -229,7 +229,7 @@ fn judge(item: &BatchItem, answer: Response, tries: &Tries) -> BatchAnswer {
             other => other.as_u64().map(std::time::Duration::from_secs),
         });
         if matches!(found.kind, GraphFault::Unavailable)
-            && answer.status != 503
+            && !matches!(answer.status, 409 | 503)
             && item.repeat() == Repeat::WhereRefused
         {
             found.uncertain = true;

@@ -12,11 +12,11 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{GraphError, GraphFault, GraphLimits};
+use super::{GraphError, GraphFault, GraphLimits, places::Places};
 use crate::patience::jittered;
 
 /// How finely a window counts: what was taken is given back up to one part late, never early.
@@ -24,9 +24,8 @@ const PARTS: u32 = 60;
 
 /// One mailbox's budget.
 pub(crate) struct Budget {
-    permits: Arc<Semaphore>,
-    most: u32,
-    app: Option<(Arc<Semaphore>, u32)>,
+    places: Places,
+    app: Mutex<Option<Arc<Places>>>,
     queue: Duration,
     closed: Mutex<Option<Instant>>,
     requests: Mutex<Window>,
@@ -70,12 +69,10 @@ impl Patience {
 }
 
 impl Budget {
-    pub(crate) fn new(limits: &GraphLimits, app: Option<Arc<Semaphore>>) -> Self {
-        let most = limits.in_flight.max(1);
+    pub(crate) fn new(limits: &GraphLimits, app: Option<Arc<Places>>) -> Self {
         Self {
-            permits: Arc::new(Semaphore::new(most as usize)),
-            most,
-            app: app.map(|permits| (permits, limits.app_in_flight.unwrap_or(1).max(1))),
+            places: Places::new(limits.in_flight),
+            app: Mutex::new(app),
             queue: limits.queue,
             closed: Mutex::default(),
             requests: Mutex::new(Window::new(limits.requests, limits.request_span)),
@@ -84,6 +81,12 @@ impl Budget {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
         }
+    }
+
+    /// Takes over how many may be under way: who opens the mailbox last decides, so a reload can change it.
+    pub(crate) fn resize(&self, in_flight: u32, app: Option<Arc<Places>>) {
+        self.places.resize(in_flight);
+        *self.app.lock() = app;
     }
 
     /// Waits for the gate, for `places` of those that are under way together, and for `count` requests in the window.
@@ -95,7 +98,7 @@ impl Budget {
     ) -> Result<Pass, GraphError> {
         loop {
             self.gate(patience).await?;
-            let pass = timeout(self.queue, self.places(places))
+            let pass = timeout(self.queue, self.take(places))
                 .await
                 .map_err(|_| GraphError {
                     retry_after: Some(self.queue),
@@ -104,7 +107,7 @@ impl Budget {
                         GraphFault::Throttled,
                         format!(
                             "all {} places of the mailbox were taken for {} s",
-                            self.most,
+                            self.most(),
                             self.queue.as_secs()
                         ),
                     )
@@ -132,24 +135,13 @@ impl Budget {
         Ok(())
     }
 
-    async fn places(&self, places: u32) -> Result<Pass, GraphError> {
-        let broken = |_| GraphError::here(GraphFault::Network, "the budget is closed".to_owned());
-        let count = places.clamp(1, self.most);
-        let mailbox = Arc::clone(&self.permits)
-            .acquire_many_owned(count)
-            .await
-            .map_err(broken)?;
-        let app = match &self.app {
+    async fn take(&self, count: u32) -> Result<Pass, GraphError> {
+        let broken = || GraphError::here(GraphFault::Network, "the budget is closed".to_owned());
+        let mailbox = self.places.take(count).await.ok_or_else(broken)?;
+        let app = self.app.lock().clone();
+        let app = match app {
             None => None,
-            Some((permits, most)) => {
-                let count = places.clamp(1, (*most).min(self.most));
-                Some(
-                    Arc::clone(permits)
-                        .acquire_many_owned(count)
-                        .await
-                        .map_err(broken)?,
-                )
-            }
+            Some(places) => Some(places.take(count.min(self.most())).await.ok_or_else(broken)?),
         };
         Ok(Pass {
             _mailbox: mailbox,
@@ -214,12 +206,12 @@ impl Budget {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        (self.most as usize).saturating_sub(self.permits.available_permits())
+        self.places.taken()
     }
 
     /// How many places there are.
     pub(crate) fn most(&self) -> u32 {
-        self.most
+        self.places.most()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderName, header};
 use bytes::Bytes;
 use reqwest::Response;
 
 use super::{Budget, GraphError, budget::Pass, send::broken};
-use crate::net::words;
+use crate::net::http;
 
 /// Content on its way. Dropping it gives its place in the budget back, and breaks it off.
 pub struct Download {
@@ -31,13 +32,13 @@ impl std::fmt::Debug for Download {
 
 impl Download {
     pub(super) fn new(response: Response, pass: Pass, budget: Arc<Budget>) -> Self {
-        let header = |name: http::HeaderName| {
+        let header = |name: HeaderName| {
             let value = response.headers().get(name)?.to_str().ok()?;
             Some(value.to_owned())
         };
         Self {
-            length: header(http::header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-            content_type: header(http::header::CONTENT_TYPE),
+            length: header(header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+            content_type: header(header::CONTENT_TYPE),
             response,
             budget,
             came: 0,
@@ -50,7 +51,7 @@ impl Download {
     /// # Errors
     /// It broke off: begin anew.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, GraphError> {
-        match self.response.chunk().await {
+        match http::chunk(&mut self.response).await {
             Ok(Some(chunk)) => {
                 self.budget.came(chunk.len());
                 self.came += chunk.len() as u64;
@@ -63,7 +64,7 @@ impl Download {
                 Err(broken("a download ended early"))
             }
             Ok(None) => Ok(None),
-            Err(e) => Err(broken(&format!("a download broke off: {}", words(&e)))),
+            Err(lost) => Err(broken(&format!("a download broke off: {}", lost.words))),
         }
     }
 

@@ -214,6 +214,10 @@ fn classify(status: u16, code: &str, message: &str) -> GraphFault {
         "ErrorQuotaExceeded" | "quotaLimitReached" => return GraphFault::Quota,
         "ErrorMessageSizeExceeded" => return GraphFault::TooLarge,
         "ApplicationThrottled" | "activityLimitReached" | "TooManyRequests" => return GraphFault::Throttled,
+        // Somebody else changed the item at the same time, or the mailbox is just being moved.
+        "ErrorIrresolvableConflict" | "ErrorMailboxStoreUnavailable" | "ErrorServerBusy" => {
+            return GraphFault::Unavailable;
+        }
         "ErrorAccessDenied" | "Authorization_RequestDenied" => return GraphFault::Denied,
         _ => {}
     }
@@ -279,7 +283,7 @@ mod tests {
             (404, "MailboxNotEnabledForRESTAPI", "NotFound"),
             (405, "", "Unsupported"),
             (409, "ErrorFolderExists", "Exists"),
-            (409, "ErrorIrresolvableConflict", "Invalid"),
+            (409, "ErrorIrresolvableConflict", "Unavailable"),
             (410, "resyncRequired", "Gone"),
             (400, "syncStateNotFound", "Gone"),
             (413, "", "TooLarge"),

@@ -18,7 +18,7 @@ use super::{
     budget::{Pass, Patience},
 };
 use crate::{
-    net::words,
+    net::http::{chunk, send},
     patience::{jittered, retry_after},
 };
 
@@ -226,7 +226,11 @@ impl GraphMailbox {
         for (name, value) in &ask.more {
             put(name.clone(), value)?;
         }
-        let mut request = self.graph.net.http().request(ask.method.clone(), ask.url.clone());
+        let mut request = self
+            .graph
+            .net
+            .http(&self.relative)
+            .request(ask.method.clone(), ask.url.clone());
         if let Some((content_type, body)) = &ask.body {
             put(CONTENT_TYPE, content_type)?;
             self.budget.went(body.len());
@@ -235,10 +239,13 @@ impl GraphMailbox {
             // Gateways refuse a POST that does not tell its length.
             request = request.body(Bytes::new());
         }
-        let mut response = request.headers(headers).send().await.map_err(|e| GraphError {
-            unsent: e.is_connect(),
-            ..GraphError::here(GraphFault::Network, words(&e))
-        })?;
+        let length = ask.body.as_ref().map_or(0, |(_, body)| body.len());
+        let mut response = send(request.headers(headers), length)
+            .await
+            .map_err(|lost| GraphError {
+                unsent: lost.unsent,
+                ..GraphError::here(GraphFault::Network, lost.words)
+            })?;
         let status = response.status();
         if status.is_success() {
             return Ok((response, pass));
@@ -277,12 +284,12 @@ impl GraphMailbox {
         if error.unsent && !matches!(error.kind, GraphFault::Network) {
             return Err(error);
         }
-        let refused = throttled || error.status == Some(503) || error.unsent;
-        let passes = refused
-            || matches!(
-                error.kind,
-                GraphFault::Unavailable | GraphFault::Broken | GraphFault::Network
-            );
+        let passes = matches!(
+            error.kind,
+            GraphFault::Throttled | GraphFault::Unavailable | GraphFault::Broken | GraphFault::Network
+        );
+        // Refused before anything happened; 409 is here the clash of two changes, another kind otherwise.
+        let refused = throttled || error.unsent || matches!(error.status, Some(409 | 503));
         if !passes {
             return Err(error);
         }
@@ -312,19 +319,19 @@ impl GraphMailbox {
         Ok(())
     }
 
-    async fn body(&self, response: &mut Response, most: usize) -> Result<Vec<u8>, GraphError> {
+    pub(super) async fn body(&self, response: &mut Response, most: usize) -> Result<Vec<u8>, GraphError> {
         let mut body = Vec::new();
         loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    self.budget.came(chunk.len());
-                    if body.len() + chunk.len() > most {
+            match chunk(response).await {
+                Ok(Some(piece)) => {
+                    self.budget.came(piece.len());
+                    if body.len() + piece.len() > most {
                         return Err(broken(&format!("an answer is larger than {most} bytes")));
                     }
-                    body.extend_from_slice(&chunk);
+                    body.extend_from_slice(&piece);
                 }
                 Ok(None) => return Ok(body),
-                Err(e) => return Err(broken(&words(&e))),
+                Err(lost) => return Err(broken(&lost.words)),
             }
         }
     }

@@ -22,7 +22,6 @@ use super::{
     GraphError, GraphFault, GraphMailbox, segment,
     send::{Ask, Repeat, broken},
 };
-use crate::net::words;
 
 /// Largest file that goes in one request at first. Graph's border is "3 MB", and where exactly it lies is not written:
 /// what one way refuses for its size goes the other.
@@ -219,17 +218,7 @@ async fn put(mailbox: &GraphMailbox, ask: &Ask, last: bool) -> Result<Put, Stop>
                 {
                     return Ok(Put::Done(id));
                 }
-                let mut body = Vec::new();
-                loop {
-                    match response.chunk().await {
-                        Ok(Some(chunk)) if body.len() + chunk.len() <= MOST_ANSWER => {
-                            body.extend_from_slice(&chunk);
-                        }
-                        Ok(Some(_)) => break Err(broken("an answer to a piece is too large")),
-                        Ok(None) => break Ok(body),
-                        Err(e) => break Err(broken(&words(&e))),
-                    }
-                }
+                mailbox.body(&mut response, MOST_ANSWER).await
             }
             Err(error) => Err(error),
         };

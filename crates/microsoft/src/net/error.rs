@@ -93,7 +93,7 @@ impl NetError {
 }
 
 /// What an HTTP client's error says, its causes included and its URL left out: that may be a secret.
-pub(crate) fn words(error: &reqwest::Error) -> String {
+pub(super) fn words(error: &reqwest::Error) -> String {
     let what = if error.is_timeout() {
         "no answer in time"
     } else if error.is_connect() {

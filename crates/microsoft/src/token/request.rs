@@ -11,7 +11,10 @@ use tokio::time::{Instant, sleep};
 use super::{TokenError, TokenFault, answer};
 use crate::{
     credential::{Credential, Form},
-    net::{Net, words},
+    net::{
+        Net,
+        http::{Lost, chunk, send},
+    },
     patience::{jittered, retry_after},
     vault::Vault,
 };
@@ -90,15 +93,26 @@ impl Asker {
         let _turn = self.turn.lock().await;
         let told = |e: crate::VaultError| TokenError::here(TokenFault::Vault, format!("refresh token: {e}"));
         let kept = self.vault.load(vault_name).await.map_err(told)?;
-        let Some(refresh) = kept.or_else(|| initial.clone()) else {
+        // Where the kept one does not hold any more, the configuration may have a new one: somebody signed in again.
+        let initial = initial.as_ref();
+        let other = initial.filter(|one| kept.as_ref().is_some_and(|kept| kept.expose() != one.expose()));
+        let Some(refresh) = kept.as_ref().or(initial) else {
             return Err(TokenError {
                 hint: Some("sign in once and give Portreeve the refresh token"),
                 ..TokenError::here(TokenFault::SignIn, "there is no refresh token".to_owned())
             });
         };
         form.push(("grant_type", Secret::new("refresh_token".to_owned())));
-        form.push(("refresh_token", refresh));
-        let (granted, next) = self.post(&form).await?;
+        form.push(("refresh_token", refresh.clone()));
+        let (granted, next) = match (self.post(&form).await, other) {
+            (Err(error), Some(other)) if error.kind == TokenFault::SignIn => {
+                form.pop();
+                form.push(("refresh_token", other.clone()));
+                // What is told is why the kept one was refused: the other is as a rule long used.
+                self.post(&form).await.map_err(|_| error)?
+            }
+            (outcome, _) => outcome?,
+        };
         if let Some(next) = next {
             self.vault.save(vault_name, &next).await.map_err(told)?;
         }
@@ -107,35 +121,33 @@ impl Asker {
 
     async fn post(&self, form: &Form) -> Result<(Granted, Option<Secret>), TokenError> {
         let at = Instant::now();
-        let network = |e: &reqwest::Error| {
+        let network = |lost: Lost| {
             TokenError::here(
                 TokenFault::Network,
-                format!("{}: {}", host(&self.endpoint), words(e)),
+                format!("{}: {}", host(&self.endpoint), lost.words),
             )
         };
         let body = encode(form);
-        let mut answer = self
+        let request = self
             .net
-            .http()
+            .http(&self.client)
             .post(&self.endpoint)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .header("client-request-id", uuid::Uuid::new_v4().to_string())
-            .body(body.expose().to_owned())
-            .send()
-            .await
-            .map_err(|e| network(&e))?;
+            .body(body.expose().to_owned());
+        let mut answer = send(request, body.expose().len()).await.map_err(network)?;
         let status = answer.status();
         let retry = retry_after(answer.headers());
         let mut read = zeroize::Zeroizing::new(Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|e| network(&e))? {
-            if read.len() + chunk.len() > MOST_BODY {
+        while let Some(piece) = chunk(&mut answer).await.map_err(network)? {
+            if read.len() + piece.len() > MOST_BODY {
                 return Err(TokenError::here(
                     TokenFault::Broken,
                     "the token endpoint's answer has no end".to_owned(),
                 ));
             }
-            read.extend_from_slice(&chunk);
+            read.extend_from_slice(&piece);
         }
         if !status.is_success() {
             return Err(answer::refused(status.as_u16(), &read, retry));

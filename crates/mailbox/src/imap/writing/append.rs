@@ -149,12 +149,9 @@ impl Inner {
         internet_id: Option<&str>,
     ) -> FsResult<MessageId> {
         let _turn = self.changing.lock().await;
-        let mut lease = match self.pool.change(&folder.0).await {
-            Ok(lease) => lease,
-            Err(error) => return Err(self.settle(folder, error).await),
-        };
+        let mut lease = self.open_to_change(folder).await?;
         let connection = lease.connection()?;
-        let open = connection.select(&folder.0, true, true).await?.clone();
+        let open = connection.select(&folder.0, true, false).await?.clone();
         let appended = connection.append(&folder.0, flags, None, size, source).await;
         self.slots.of(folder).stale();
         match appended {

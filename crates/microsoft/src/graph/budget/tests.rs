@@ -122,7 +122,7 @@ async fn an_app_has_places_of_its_own_over_all_mailboxes() {
         app_in_flight: Some(2),
         ..limits()
     };
-    let app = Arc::new(Semaphore::new(2));
+    let app = Arc::new(Places::new(2));
     let (one, two) = (
         Budget::new(&limits, Some(Arc::clone(&app))),
         Budget::new(&limits, Some(app)),

@@ -142,6 +142,7 @@ async fn a_creation_is_repeated_only_where_it_was_refused() {
         (Answer::error as fn(u16, &str) -> Answer, 2, false),
         (|_, _| Answer::error(429, "ApplicationThrottled"), 2, false),
         (|_, _| Answer::With(503, Vec::new(), Vec::new()), 2, false),
+        (|_, _| Answer::error(409, "ErrorIrresolvableConflict"), 2, false),
         (|_, _| Answer::error(504, ""), 1, true),
         (|_, _| Answer::error(500, ""), 1, true),
         (|_, _| Answer::Raw(Vec::new()), 1, true),
