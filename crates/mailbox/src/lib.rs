@@ -19,7 +19,6 @@ mod bind;
 mod book;
 pub mod doctor;
 mod exchange;
-#[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;
 mod imap;
