@@ -1,6 +1,6 @@
 //! A mailbox in Exchange Online through three doors, against the stand-in for Microsoft's services.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
 use portreeve_tests::{
     Curl, Ftps, Portreeve, Sftp,
@@ -100,6 +100,7 @@ fn three_doors_list_read_and_delete_the_same_mailbox() {
         assert!(curl.read(file).is(200).body == *content);
         sftp.batch(&format!("get \"{file}\" got")).ok();
         assert!(fs::read(server.dir().join("got")).unwrap() == *content);
+        let _ = fs::remove_file(server.dir().join("got2"));
         ftps.lftp(&format!("get \"{file}\" -o got2")).ok();
         assert!(fs::read(server.dir().join("got2")).unwrap() == *content);
     }
@@ -254,22 +255,23 @@ fn a_new_secret_is_taken_by_a_reload_and_withdrawn_access_is_told() {
     let curl = Curl::new(&server, "alice", PASSWORD);
     let file = "/exchange/Inbox/M-a.txt";
     assert_eq!(curl.read(file).is(200).body, b"content");
+    let list = format!("/api/v1/files?path={}", encode("/exchange/Inbox"));
     let fresh = standin.rotate_secret(standin.app_id());
     standin.expire_tokens();
+    until("the old secret is refused", PATIENCE, || {
+        curl.get(&list).status != 200
+    });
+    let issued = standin.tokens_issued();
     fs::write(server.dir().join("graph.secret"), fresh).unwrap();
     server.signal(Signal::HUP);
     until("the new secret is used", PATIENCE, || {
-        curl.read(file).status == 200
+        curl.get(&list).status == 200
     });
+    assert!(standin.tokens_issued() > issued);
     standin.access_policy(standin.app_id(), Some(&[]));
-    until("the refusal is heard", PATIENCE, || {
-        curl.get(&format!("/api/v1/list?path={}", encode("/exchange/Inbox")))
-            .status
-            != 200
-    });
+    until("the refusal is heard", PATIENCE, || curl.get(&list).status == 403);
     let sftp = Sftp::by_key(&server, "alice");
     sftp.batch("ls /exchange/Inbox").fails("");
     standin.access_policy(standin.app_id(), None);
     until("access is back", PATIENCE, || curl.read(file).status == 200);
-    let _: &Path = server.dir();
 }

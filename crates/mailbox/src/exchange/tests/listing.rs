@@ -158,7 +158,12 @@ async fn attached_items_are_called_by_what_they_are() {
     assert_eq!(first["Items"], ["Lunch.ics", "Ann.vcf", "Mail.eml"]);
     // One batch for all three; and where it is not told, they are taken for messages.
     world.settle().await;
-    let batches = world.standin.log().iter().filter(|call| call.target.contains("$batch")).count();
+    let batches = world
+        .standin
+        .log()
+        .iter()
+        .filter(|call| call.target.contains("$batch"))
+        .count();
     assert_eq!(batches, 2, "the well-known folders, the items");
 }
 
