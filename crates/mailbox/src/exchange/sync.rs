@@ -253,10 +253,12 @@ impl Inner {
         mut round: Round<MessageItem>,
     ) -> Result<(), Refused> {
         let mut touched: Vec<MessageId> = Vec::new();
+        let mut listing = None;
         loop {
             let page = round.next(&self.graph, DELTA).await?;
             if let Some(index) = &mut state.index {
-                self.take_page(folder, index, page.items, &mut touched).await?;
+                self.take_page(folder, index, page.items, &mut listing, &mut touched)
+                    .await?;
             }
             if let Some(link) = page.link {
                 if let Some(index) = &mut state.index {
