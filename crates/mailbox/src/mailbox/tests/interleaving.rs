@@ -166,6 +166,33 @@ async fn a_crash_at_any_change_loses_nothing_and_repeats_safely() {
     }
 }
 
+/// Two storages over one mailbox that show different things do not take each other's parts for gone.
+#[tokio::test]
+async fn two_storages_name_each_for_itself() {
+    let far = Far::new();
+    let shelf: Arc<dyn Shelf> = Arc::new(MemoryShelf::default());
+    far.deliver("s", &[("a.pdf", "one"), ("a.PDF", "two"), ("a.xml", "three")]);
+    let spool = Arc::new(SpoolArea::new(std::env::temp_dir(), 1 << 20, 1 << 20));
+    let around = Surroundings::new(shelf, spool, Cloud::new(Arc::new(MemoryVault::default())));
+    let open = |storage: &str, include: &str| {
+        let mail = MailOptions {
+            storage: storage.into(),
+            template: "{attachment.name}".into(),
+            include: vec![include.into()],
+            ..MailOptions::default()
+        };
+        Mailbox::over(Arc::clone(&far) as Arc<dyn MailStore>, "test", &mail, &around).unwrap()
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            files(&open("some", "*.pdf")).await,
+            ["/Inbox/a (1).PDF", "/Inbox/a.pdf"]
+        );
+        assert_eq!(files(&open("other", "*.xml")).await, ["/Inbox/a.xml"]);
+        assert_eq!(far.inside.lock().contents().len(), 3);
+    }
+}
+
 /// The name of what another client has deleted goes to no newcomer in between.
 #[tokio::test]
 async fn a_newcomer_does_not_inherit_a_name() {
