@@ -71,6 +71,15 @@ impl Dovecot {
     /// If it does not start.
     #[must_use]
     pub fn start(tokens: &Tokens) -> Self {
+        Self::start_with(tokens, "")
+    }
+
+    /// The same with lines at the end of its configuration.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start_with(tokens: &Tokens, more: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("dovecot")
             .tempdir()
@@ -82,12 +91,12 @@ impl Dovecot {
             grants,
             running: None,
         };
-        new.write(tokens);
+        new.write(tokens, more);
         new.run();
         new
     }
 
-    fn write(&self, tokens: &Tokens) {
+    fn write(&self, tokens: &Tokens, more: &str) {
         let root = self.dir.path();
         for sub in ["run", "state", "mail", "home", "keys"] {
             fs::create_dir(root.join(sub)).expect("a directory");
@@ -120,7 +129,7 @@ impl Dovecot {
         };
         let oauth2 = format!("{oauth2}username_attribute = email\ntimeout_msecs = 5000\n");
         fs::write(root.join("oauth2.conf"), oauth2).expect("written");
-        fs::write(root.join("dovecot.conf"), self.configuration()).expect("written");
+        fs::write(root.join("dovecot.conf"), self.configuration() + more).expect("written");
         if skip::root() {
             run(
                 Command::new("chown").arg("-R").arg("nobody:nogroup").arg(root),

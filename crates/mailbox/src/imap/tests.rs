@@ -1,7 +1,9 @@
 //! The store and the file system over it against a real Dovecot.
 
 mod changing;
+mod lacking;
 mod reading;
+mod scripted;
 mod signing;
 mod surviving;
 

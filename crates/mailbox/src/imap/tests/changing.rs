@@ -301,12 +301,11 @@ async fn folders_come_go_and_change_their_names() {
     // A level that holds nothing but folders.
     world.dovecot.client("alice").say("CREATE Level/below").run();
     assert_eq!(world.list("/Level").await, ["below"]);
-    world.dovecot.client("alice").say("DELETE Level/below").run();
     // Another client's folder is there at the next look.
     world.dovecot.client("alice").say("CREATE Theirs").run();
     assert_eq!(
         world.list("/").await,
-        ["Drafts", "Inbox", "R&D \u{fc}", "Theirs", "Trash"]
+        ["Drafts", "Inbox", "Level", "R&D \u{fc}", "Theirs", "Trash"]
     );
     let rename = |from: &'static str, to: &'static str| {
         let fs = Arc::clone(&world.mailbox);
