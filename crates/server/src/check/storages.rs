@@ -44,9 +44,26 @@ fn own(storage: &Storage) -> Vec<OptionsError> {
             let found = portreeve_mailbox::option_problems(&options.mail);
             without_sending(found, &options.mail)
         }
-        StorageKind::Exchange(options) => options.problems(),
-        StorageKind::Imap(options) => without_sending(options.problems(), &options.mail),
+        StorageKind::Exchange(options) => {
+            let mut found = options.problems();
+            found.extend(mixed(options.mailbox.all()));
+            found
+        }
+        StorageKind::Imap(options) => {
+            let mut found = without_sending(options.problems(), &options.mail);
+            found.extend(mixed(&options.addresses()));
+            found
+        }
     }
+}
+
+/// A template stands alone: among others it would be one more directory, whose is anybody's guess.
+fn mixed(addresses: &[String]) -> Option<OptionsError> {
+    let template = addresses.iter().find(|address| address.contains('{'))?;
+    (addresses.len() > 1).then(|| OptionsError {
+        option: "mailbox",
+        text: format!("the template '{template}' stands in a list; give it a storage of its own"),
+    })
 }
 
 /// The problems of a storage from which nothing can be sent.

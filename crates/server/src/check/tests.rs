@@ -173,6 +173,13 @@ fn remote_mailboxes_are_judged_without_a_network() {
 }
 
 #[test]
+fn a_template_stands_alone() {
+    let text = exchange("password = \"x\"").replace("\"{user.mail}\"", "[\"a@x.org\", \"{user.mail}\"]");
+    let told = "3:11: 'mailbox': the template '{user.mail}' stands in a list; give it a storage of its own";
+    check(&text, &[told]);
+}
+
+#[test]
 fn only_exchange_sends() {
     let told = "'on_upload': mail can be sent from storages of type \"exchange\" alone; write \"draft\" or \"import\" here";
     check(
