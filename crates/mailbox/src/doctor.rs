@@ -177,36 +177,4 @@ pub use exchange::examine as exchange;
 pub use imap::examine as imap;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_read_out_of_its_address() {
-        for (url, want) in [
-            (
-                "https://login.microsoftonline.com",
-                Some(("login.microsoftonline.com", 443)),
-            ),
-            ("https://graph.example:8443/v1.0", Some(("graph.example", 8443))),
-            ("imap.example:993", Some(("imap.example", 993))),
-            ("https://[::1]:1234/x", Some(("::1", 1234))),
-            ("[::1]", Some(("::1", 443))),
-            ("https://", None),
-            (":993", None),
-            ("h:port", None),
-        ] {
-            let got = place(url);
-            let got = got.as_ref().map(|(host, port)| (host.as_str(), *port));
-            assert_eq!(got, want, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_template_needs_an_address() {
-        let written = ["{user.mail}".to_owned(), "a@x".to_owned()];
-        let mut subjects = Subjects::default();
-        assert_eq!(subjects.of(&written), ["a@x"]);
-        subjects.mailboxes.push("b@x".to_owned());
-        assert_eq!(subjects.of(&written), ["b@x"]);
-    }
-}
+mod tests;

@@ -243,6 +243,22 @@ impl Inner {
     }
 }
 
+/// Each message of a page of JSON as Graph sends it, and the same written into the index and read again; for
+/// the fuzz target.
+#[doc(hidden)]
+#[must_use]
+pub fn fuzz_page(page: &[u8]) -> Vec<(Message, Option<Message>)> {
+    let Ok(page) = serde_json::from_slice::<First<MessageItem>>(page) else {
+        return Vec::new();
+    };
+    let both = |item: MessageItem| {
+        let message = item.message(true);
+        let again = index::Index::round_trip(&message);
+        (message, again)
+    };
+    page.into_items().into_iter().map(both).collect()
+}
+
 #[async_trait]
 impl MailStore for Exchange {
     fn abilities(&self) -> &StoreAbilities {
@@ -364,6 +380,11 @@ impl MailStore for Exchange {
 
     async fn import(&self, folder: &FolderId, content: Arc<dyn Content>) -> FsResult<MessageId> {
         self.inner.import(folder, content).await
+    }
+
+    async fn drafts_folder(&self) -> FsResult<FolderId> {
+        let drafts = self.inner.tree().await?.well_known("drafts");
+        drafts.ok_or_else(|| FsErrorKind::NotFound.into())
     }
 
     async fn send_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<()> {

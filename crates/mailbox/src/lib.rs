@@ -19,7 +19,6 @@ mod bind;
 mod book;
 pub mod doctor;
 mod exchange;
-#[allow(dead_code, reason = "what the stores use of it differs")]
 mod fetch;
 mod filter;
 mod imap;
@@ -36,7 +35,7 @@ mod surroundings;
 mod template;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
-pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets};
+pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets, fuzz_page};
 pub use filter::Filter;
 #[doc(hidden)]
 pub use imap::take_apart as fuzz_imap;

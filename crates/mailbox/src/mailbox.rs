@@ -9,10 +9,13 @@
 
 mod delete;
 mod intake;
+mod items;
 mod outbox;
 mod policy;
 mod read;
+mod relist;
 mod renaming;
+mod shown;
 mod sizes;
 #[cfg(test)]
 mod tests;
@@ -179,7 +182,8 @@ impl Mailbox {
     ) -> Result<Self, OptionsError> {
         let policy = Policy::new(mail, Spooling::Area(Arc::clone(&around.spool)))?;
         policy.check(store.abilities())?;
-        let book = ShelfBook::new(Arc::clone(&around.shelf), name, &policy.scheme());
+        let scheme = format!("{}\n{}", mail.storage, policy.scheme());
+        let book = ShelfBook::new(Arc::clone(&around.shelf), name, &scheme);
         let outbox = (policy.on_upload == OnUpload::Send).then(|| {
             around
                 .outboxes

@@ -1,7 +1,7 @@
 //! Several mailboxes as one file system: one directory for each.
 //!
 //! Invariants: looking at the top asks nobody over the network; a mailbox is made when it is first asked
-//! for, and is one as long as it is used; what is wrong with one touches no other; how many are held is
+//! for (where uploads are allowed, those of a list at once), and is one as long as it is used; what is wrong with one touches no other; how many are held is
 //! bounded.
 
 mod file;
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use portreeve_model::{Name, VPath};
 use portreeve_vfs::{
     Attrs, Capabilities, Cursor, Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Listing, OpCx,
-    OpenWrite, Partial, ReadFile, Removal, Rename, Space, WriteFile,
+    OpenWrite, Partial, ReadFile, Removal, Rename, Space, WriteAccess, WriteFile,
 };
 
 use crate::{OptionsError, address::is_mailbox};
@@ -75,7 +75,19 @@ impl Mailboxes {
             return Err(wrong("the list is empty; write the address of a mailbox".into()));
         };
         let one = make(first).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self::with(Some(sorted), one.capabilities().clone(), make))
+        let capabilities = one.capabilities().clone();
+        let mailboxes = Self::with(Some(sorted.clone()), capabilities, make);
+        if mailboxes.capabilities.write != WriteAccess::None {
+            // What waits in an Outbox since before the last restart is sent though nobody looks.
+            for name in sorted
+                .iter()
+                .filter_map(|address| Name::new(address.as_bytes()).ok())
+            {
+                // What is wrong with one is told to who asks for it.
+                let _ = mailboxes.mailbox(&name);
+            }
+        }
+        Ok(mailboxes)
     }
 
     /// The mailbox of whatever address is the first name of a path: the host sees to it that each person

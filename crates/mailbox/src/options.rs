@@ -12,6 +12,10 @@ use crate::template;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailOptions {
+    /// The storage's name, which its host sets: two storages over one mailbox that show different things
+    /// name them each for itself.
+    #[serde(skip)]
+    pub storage: String,
     /// How file names are composed. Placeholders: `message.subject`, `message.id`,
     /// `message.internet_id`, `message.parent_id`, `message.conversation_id`,
     /// `message.body_preview`, `message.importance`, `message.inference`, `message.categories`,
@@ -81,6 +85,7 @@ pub struct MailOptions {
 impl Default for MailOptions {
     fn default() -> Self {
         Self {
+            storage: String::new(),
             template: default_template(),
             inline: false,
             include: Vec::new(),

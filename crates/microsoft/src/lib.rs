@@ -21,7 +21,7 @@ pub use graph::{
 };
 pub use national::CloudName;
 pub use net::{Net, NetError, NetOptions};
-pub use registry::{App, Cloud};
+pub use registry::{App, Cloud, Usage};
 pub use token::{AccessToken, SupportIds, TokenError, TokenFault, TokenSource};
 pub use vault::{MemoryVault, Vault, VaultError};
 

@@ -11,7 +11,13 @@ mod proxy;
 mod trust;
 mod tunnel;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustls_pki_types::ServerName;
 use schemars::JsonSchema;
@@ -29,6 +35,16 @@ pub(crate) use proxy::place;
 
 /// How long a connection, its way through the proxy included, may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// What one download may have on its way unread, in bytes: 1 MiB carries 30 MB/s over 30 ms.
+const STREAM: u32 = 1 << 20;
+/// How many downloads may stand unread before they stop the others on their connection of HTTP/2: its window is theirs
+/// together. As many as servers commonly let run on one.
+const MOST_STALLED: u32 = 100;
+
+/// Clients side by side, each with a connection of HTTP/2 of its own to a host: a host lets 100 requests run on one, and
+/// the next would wait unseen.
+const LANES: u64 = 8;
 
 /// How Microsoft's hosts are reached.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -56,7 +72,8 @@ impl fmt::Debug for NetOptions {
 pub struct Net {
     proxy: Option<Proxy>,
     tls: TlsConnector,
-    http: reqwest::Client,
+    first: reqwest::Client,
+    others: Vec<reqwest::Client>,
     identity: [u8; 32],
 }
 
@@ -76,29 +93,14 @@ impl Net {
     pub fn open(options: &NetOptions) -> Result<Arc<Self>, NetError> {
         let proxy = options.proxy.as_deref().map(Proxy::parse).transpose()?;
         let trust = trust::Trust::read(options.ca_file.as_deref())?;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(trust.client(&[b"h2", b"http/1.1"])?)
-            .no_proxy()
-            .https_only(true)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            // A connection that died unseen is found out before a request is lost to it.
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_keepalive(Duration::from_secs(30))
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .user_agent(concat!("portreeve/", env!("CARGO_PKG_VERSION")));
-        if let Some(proxy) = &proxy {
-            builder = builder.proxy(proxy.reqwest()?);
-        }
-        let http = builder
-            .build()
-            .map_err(|e| NetError::Trust(format!("TLS cannot be set up: {e}")))?;
+        let tls = trust.client(&[b"h2", b"http/1.1"])?;
+        let others = (1..LANES).map(|_| client(&tls, proxy.as_ref()));
         Ok(Arc::new(Self {
             identity: trust.identity(options.proxy.as_deref()),
             tls: TlsConnector::from(Arc::new(trust.client(&[])?)),
+            first: client(&tls, proxy.as_ref())?,
+            others: others.collect::<Result<_, _>>()?,
             proxy,
-            http,
         }))
     }
 
@@ -146,9 +148,12 @@ impl Net {
         }
     }
 
-    /// The client for HTTPS.
-    pub(crate) fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// The client for HTTPS about something; always the same for the same, so that its connection is used again.
+    pub(crate) fn http(&self, about: &str) -> &reqwest::Client {
+        let mut hasher = DefaultHasher::new();
+        about.hash(&mut hasher);
+        let lane = usize::try_from(hasher.finish() % LANES).unwrap_or(0);
+        self.others.get(lane).unwrap_or(&self.first)
     }
 
     /// Whether there is a proxy on the way.
@@ -169,6 +174,30 @@ impl Net {
     pub(crate) fn identity(&self) -> &[u8; 32] {
         &self.identity
     }
+}
+
+/// One client for HTTPS.
+fn client(tls: &rustls::ClientConfig, proxy: Option<&Proxy>) -> Result<reqwest::Client, NetError> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .no_proxy()
+        .https_only(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        // A connection that died unseen is found out before a request is lost to it.
+        .pool_idle_timeout(Duration::from_secs(30))
+        .tcp_keepalive(Duration::from_secs(30))
+        .http2_initial_stream_window_size(STREAM)
+        .http2_initial_connection_window_size(STREAM * MOST_STALLED)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .user_agent(concat!("portreeve/", env!("CARGO_PKG_VERSION")));
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy.reqwest()?);
+    }
+    builder
+        .build()
+        .map_err(|e| NetError::Trust(format!("TLS cannot be set up: {e}")))
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub async fn host(net: &Net, host: &str, port: u16, https: bool) -> Vec<Stage> {
 
 async fn answer(net: &Net, host: &str, port: u16) -> Stage {
     let url = format!("https://{}/", crate::net::place(host, port));
-    let answer = match timeout(MOST, send(net.http().get(url), 0)).await {
+    let answer = match timeout(MOST, send(net.http(host).get(url), 0)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(lost)) => {
             return Stage::failed(

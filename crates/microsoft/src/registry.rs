@@ -75,6 +75,21 @@ impl App {
     }
 }
 
+/// What all mailboxes together cost so far, and how they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Requests to Graph.
+    pub calls: u64,
+    /// Bytes of bodies that came in.
+    pub bytes_in: u64,
+    /// Bytes of bodies that went out.
+    pub bytes_out: u64,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Mailboxes that Graph wants to be left alone about.
+    pub throttled: usize,
+}
+
 /// One budget: the app's id and, in lower case, the mailbox.
 type Account = (String, String);
 
@@ -164,6 +179,22 @@ impl Cloud {
     /// The base is not an `https` URL, or as for [`Cloud::tokens`].
     pub fn graph(&self, app: &App, base: &str, limits: GraphLimits) -> Result<Arc<Graph>, GraphError> {
         Graph::open(self, app, base, limits)
+    }
+
+    /// What all mailboxes together cost so far, and how they stand: for metrics.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let budgets: Vec<Arc<Budget>> = self.0.budgets.lock().values().cloned().collect();
+        let now = std::time::Instant::now();
+        let mut usage = Usage::default();
+        for budget in budgets {
+            usage.calls += budget.calls();
+            usage.bytes_in += budget.bytes_in();
+            usage.bytes_out += budget.bytes_out();
+            usage.in_flight += budget.in_flight();
+            usage.throttled += usize::from(budget.closed_until().is_some_and(|until| until > now));
+        }
+        usage
     }
 
     /// The budget of a mailbox, shared by all who ask for it. The last to ask decides how much may be under way.

@@ -400,3 +400,40 @@ async fn a_mailbox_that_is_not_granted_or_not_there() {
     let told = inbox(&graph.mailbox("nobody@example.test")).await.unwrap_err();
     assert!(told.mailbox_unknown(), "{told}");
 }
+
+#[tokio::test]
+async fn downloads_that_nobody_reads_stop_nobody_else() {
+    let standin = Standin::start();
+    standin.faults().concurrency(20);
+    let limits = GraphLimits {
+        in_flight: 20,
+        ..GraphLimits::default()
+    };
+    let cloud = Cloud::new(Arc::new(MemoryVault::default()));
+    let graph = cloud.graph(&app(&standin, secret(&standin)), &standin.graph(), limits);
+    let box_ = standin.mailbox(ADDRESS);
+    let id = box_.deliver(
+        "Inbox",
+        Message::new("m").with(Attachment::generated("f", 5_000_000, 5)),
+    );
+    let attachment = box_.message(&id).unwrap().attachments.remove(0);
+    let path = format!(
+        "messages/{}/attachments/{}/$value",
+        segment(&id),
+        segment(&attachment)
+    );
+    let mailbox = graph.unwrap().mailbox(ADDRESS);
+    let mut held = Vec::new();
+    // All share one connection of HTTP/2, whose window they could fill.
+    for _ in 0..16 {
+        let mut download = mailbox.download(&path).await.unwrap();
+        // A piece has come: the rest is on its way.
+        download.chunk().await.unwrap();
+        held.push(download);
+    }
+    for _ in 0..20 {
+        let got = tokio::time::timeout(Duration::from_secs(20), inbox(&mailbox)).await;
+        got.expect("it waits for downloads of others").unwrap();
+    }
+    assert_eq!(held.len(), 16);
+}

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use portreeve_microsoft::{
-    App, Cloud, Credential, Graph, GraphError, GraphFault, GraphLimits, GraphMailbox,
+    App, Cloud, CloudName, Credential, Graph, GraphError, GraphFault, GraphLimits, GraphMailbox,
     national::default_scope, probe,
 };
 use serde::Deserialize;
@@ -67,7 +67,18 @@ async fn ways(options: &ExchangeOptions, app: &App, sheet: &mut Sheet) -> (bool,
     let authority = sheet.host(&app.net, &app.endpoint(), true, true).await;
     let graph = sheet.host(&app.net, &options.graph_base(), true, true).await;
     let uploads = options.mail.on_upload != OnUpload::Refuse;
-    sheet.host(&app.net, UPLOADS, true, uploads).await;
+    match (&options.graph, options.cloud) {
+        (Some(_), _) => {
+            let text = "graph is set by hand: Graph itself names the host of large uploads";
+            sheet.skipped("http", "uploads", text);
+        }
+        (None, CloudName::Global) => {
+            sheet.host(&app.net, UPLOADS, true, uploads).await;
+        }
+        (None, other) => {
+            sheet.host(&app.net, other.outlook(), true, uploads).await;
+        }
+    }
     if !uploads && let Some(finding) = sheet.0.last_mut().filter(|f| f.verdict == Verdict::Warning) {
         let text = "only uploads of more than 3 MB need this host, and on_upload is \"refuse\"";
         finding.run.push(text.to_owned());

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     Inner,
     index::Known,
-    wire::{FOLDER_FIELDS, FolderItem, MessageItem},
+    wire::{DraftItem, FOLDER_FIELDS, FolderItem, MessageItem},
 };
 use crate::{Content, Draft, Folder, FolderId, FolderKind, Message, MessageId, PartId};
 
@@ -372,21 +372,43 @@ impl Inner {
         }
     }
 
+    /// Sends what is still a draft in `folder`. A message that was sent keeps its id, so it is asked first.
     pub(super) async fn send_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<()> {
+        if !self.is_draft(folder, message).await? {
+            self.gone(folder, message).await;
+            return Err(FsErrorKind::NotFound.into());
+        }
         let path = format!("messages/{}/send", segment(&message.0));
-        let sent = self
+        match self
             .graph
             .post_raw::<Value>(&path, "text/plain", Bytes::new())
-            .await;
-        let gone = sent
-            .as_ref()
-            .err()
-            .is_none_or(|error| matches!(error.kind, GraphFault::NotFound));
-        if gone {
-            self.gone(folder, message).await;
-            self.stale_well_known("sentitems").await;
+            .await
+        {
+            Ok(_) => {}
+            // The answer was lost: where the message is says whether it went out.
+            Err(error) if error.uncertain => {
+                if self.is_draft(folder, message).await? {
+                    return Err(self.told(&error));
+                }
+            }
+            Err(error) => return Err(self.told(&error)),
         }
-        sent.map(drop).map_err(|error| self.told(&error))
+        self.gone(folder, message).await;
+        self.stale_well_known("sentitems").await;
+        Ok(())
+    }
+
+    /// Whether it is a draft in this folder, asked now.
+    async fn is_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<bool> {
+        let path = format!("messages/{}?$select=isDraft,parentFolderId", segment(&message.0));
+        match self.graph.get::<DraftItem>(&path).await {
+            Ok(item) => {
+                let here = item.parent_folder_id.as_deref() == Some(&*folder.0);
+                Ok(here && item.is_draft == Some(true))
+            }
+            Err(error) if matches!(error.kind, GraphFault::NotFound) && !error.mailbox_unknown() => Ok(false),
+            Err(error) => Err(self.told(&error)),
+        }
     }
 }
 

@@ -25,6 +25,12 @@ pub(super) struct First<T> {
     delta: Option<String>,
 }
 
+impl<T> First<T> {
+    pub(super) fn into_items(self) -> Vec<T> {
+        self.value
+    }
+}
+
 /// One page of it.
 pub(super) struct Part<T> {
     pub(super) items: Vec<T>,

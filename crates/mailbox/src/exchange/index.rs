@@ -83,6 +83,16 @@ impl Index {
         (fits && index.link.is_some()).then_some(index)
     }
 
+    /// A message, written down and read again.
+    pub(super) fn round_trip(message: &Message) -> Option<Message> {
+        let known = Known {
+            message: Arc::new(message.clone()),
+            stamp: "".into(),
+        };
+        let back: Row = serde_json::from_str(&row(&known)).ok()?;
+        Some(Message::clone(&back.known(&message.id.0).message))
+    }
+
     /// Everything, as records.
     pub(super) fn records(&self, form: &str) -> Vec<(String, String)> {
         let rows = self.rows.iter().map(|(id, known)| (id.0.to_string(), row(known)));

@@ -361,7 +361,7 @@ mod tests {
 
     use super::*;
 
-    fn read(change: Value) -> Result<ExchangeOptions, String> {
+    fn read(change: &Value) -> Result<ExchangeOptions, String> {
         let mut all = json!({
             "mailbox": "invoices@example.com", "directory_id": "8c9c4e7a-0000-4000-8000-5f0a3f6f0e11",
             "application_id": "11111111-2222-3333-4444-555555555555", "password": "s3cret~value",
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_least_that_is_needed_is_sound() {
-        let options = read(json!({})).unwrap();
+        let options = read(&json!({})).unwrap();
         assert_eq!(options.problems().len(), 0, "{:?}", options.problems());
         assert_eq!(options.graph_base(), "https://graph.microsoft.com/v1.0");
         assert!(
@@ -415,7 +415,7 @@ mod tests {
             (json!({"max_in_flight": 5}), "max_in_flight", "4"),
             (json!({"app_in_flight": 0}), "app_in_flight", "0"),
         ] {
-            let problems = read(change.clone()).unwrap().problems();
+            let problems = read(&change).unwrap().problems();
             let told = problems
                 .iter()
                 .any(|p| p.option == option && p.text.contains(part));
@@ -435,7 +435,7 @@ mod tests {
             json!({"mailbox": "{user.mail}"}),
             json!({"mailbox": "bob_contoso.com#EXT#@x.org", "cloud": "us-gov"}),
         ] {
-            let problems = read(change.clone()).unwrap().problems();
+            let problems = read(&change).unwrap().problems();
             assert!(problems.is_empty(), "{change}: {problems:?}");
         }
     }

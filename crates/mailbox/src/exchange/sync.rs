@@ -36,6 +36,9 @@ use crate::{FolderId, MessageId};
 const LISTED: u32 = 200;
 /// Messages on a page of a delta.
 const DELTA: u32 = 500;
+/// So many changed messages on one page of a delta are listed anew with the whole folder, which costs less than
+/// asking for each (somebody marked all as read).
+const LIST_INSTEAD: usize = 100;
 /// Folders of which the index is held in memory, beyond those in use.
 const MAX_HELD: usize = 256;
 
@@ -250,10 +253,12 @@ impl Inner {
         mut round: Round<MessageItem>,
     ) -> Result<(), Refused> {
         let mut touched: Vec<MessageId> = Vec::new();
+        let mut listing = None;
         loop {
             let page = round.next(&self.graph, DELTA).await?;
             if let Some(index) = &mut state.index {
-                self.take_page(folder, index, page.items, &mut touched).await?;
+                self.take_page(folder, index, page.items, &mut listing, &mut touched)
+                    .await?;
             }
             if let Some(link) = page.link {
                 if let Some(index) = &mut state.index {
@@ -272,6 +277,7 @@ impl Inner {
         folder: &FolderId,
         index: &mut Index,
         items: Vec<MessageItem>,
+        listing: &mut Option<Index>,
         touched: &mut Vec<MessageId>,
     ) -> FsResult<()> {
         let mut wanted: Vec<MessageId> = Vec::new();
@@ -289,6 +295,23 @@ impl Inner {
             } else if !index.is_current(&id, item.change_key.as_deref()) && !wanted.contains(&id) {
                 wanted.push(id);
             }
+        }
+        if wanted.len() > LIST_INSTEAD && listing.is_none() {
+            *listing = Some(self.list(folder).await?);
+        }
+        if let Some(listing) = listing {
+            let mut left = Vec::new();
+            for id in wanted {
+                match listing.get(&id) {
+                    Some(known) => {
+                        index.put(known.clone())?;
+                        touched.push(id);
+                    }
+                    // Gone, without attachments, or passed over by pages that shifted: asked by itself.
+                    None => left.push(id),
+                }
+            }
+            wanted = left;
         }
         let mut seen: HashSet<MessageId> = HashSet::new();
         for known in self.fetch(&wanted).await? {
@@ -356,6 +379,7 @@ impl Inner {
             let state = slot.state.lock().await;
             state.index.iter().flat_map(Index::ids).cloned().collect()
         };
+        let mut listing = None;
         loop {
             let page = round
                 .next(&self.graph, DELTA)
@@ -368,7 +392,8 @@ impl Inner {
             let Some(index) = &mut state.index else {
                 return Err(FsErrorKind::NotFound.into());
             };
-            self.take_page(folder, index, page.items, &mut Vec::new()).await?;
+            self.take_page(folder, index, page.items, &mut listing, &mut Vec::new())
+                .await?;
             if let Some(link) = page.link {
                 // What was listed and is not told of is not there.
                 for id in &listed {

@@ -104,6 +104,14 @@ struct Inner {
     what: Option<String>,
 }
 
+/// Whether a message is still a draft, and where.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DraftItem {
+    pub(super) is_draft: Option<bool>,
+    pub(super) parent_folder_id: Option<String>,
+}
+
 /// The text of a message.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct BodyItem {

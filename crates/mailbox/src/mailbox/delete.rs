@@ -7,11 +7,7 @@
 use portreeve_model::VPath;
 use portreeve_vfs::{FsError, FsErrorKind, FsResult, Rename};
 
-use super::{
-    Shared, now,
-    view::{Item, Need},
-    whole::Whole,
-};
+use super::{Shared, items::Item, now, view::Need, whole::Whole};
 use crate::{Attachment, Folder, FolderKind, Message, OnDelete, PartId, book::PartKey};
 
 impl Shared {

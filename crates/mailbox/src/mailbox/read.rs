@@ -8,8 +8,9 @@ use portreeve_vfs::{Cursor, Entry, FsErrorKind, FsResult, Listing, ReadFile};
 
 use super::{
     Shared,
+    items::{Item, Items},
     tree::{Children, Dir, Node},
-    view::{Item, Items, Need},
+    view::Need,
     whole::Whole,
 };
 use crate::{Content, Folder, Sizes, book::PartKey};

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use portreeve_model::VPath;
 use portreeve_vfs::{FsError, FsErrorKind, FsResult, Owner};
 
-use super::{Shared, delete::is_last, view::Item};
+use super::{Shared, delete::is_last, items::Item};
 use crate::{Folder, book::PartKey};
 
 /// How many uploads are remembered; the oldest is forgotten first.

@@ -6,7 +6,7 @@
 use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use portreeve_vfs::{Entry, FsErrorKind, FsResult};
 
-use super::{Shared, view::Item, whole::Whole};
+use super::{Shared, items::Item, whole::Whole};
 use crate::{Folder, FolderId};
 
 /// How many sizes are asked for at a time: what Graph allows one mailbox.

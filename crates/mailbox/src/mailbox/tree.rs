@@ -8,17 +8,18 @@ use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
 use super::{
     Shared,
+    items::Item,
     outbox::{OUTBOX, Waiting},
-    view::{Item, Need},
+    view::Need,
 };
 use crate::{
-    Filter, Folder, FolderId, FolderKind, MailStore,
+    Folder, FolderId, FolderKind, MailStore,
     address::is_address,
     name::{BaseName, fold, is_clean},
 };
 
 /// Folders of which the children are held.
-const MAX_HELD: usize = 1024;
+pub(super) const MAX_HELD: usize = 1024;
 
 /// The children of a folder under the names they are shown by.
 pub(super) type Children = Arc<Vec<(String, Folder)>>;
@@ -146,14 +147,9 @@ fn named(mut folders: Vec<Folder>) -> Vec<(String, Folder)> {
 }
 
 /// `path` with `name` below it.
-fn below(path: &VPath, name: &str) -> FsResult<VPath> {
+pub(super) fn below(path: &VPath, name: &str) -> FsResult<VPath> {
     let joined = Name::new(name.as_bytes()).and_then(|name| path.join(&name));
     joined.map_err(|_| FsErrorKind::NotFound.into())
-}
-
-/// A path as patterns of folders are matched with it.
-fn plain(path: &VPath) -> &str {
-    path.as_str().unwrap_or_default().trim_start_matches('/')
 }
 
 /// Refuses names that the mailbox would have to bend.
@@ -244,99 +240,6 @@ impl Shared {
         }))
     }
 
-    /// The sub-folders of `folder` (the top for none), which is at `path`, that are shown.
-    pub(super) async fn children(
-        &self,
-        folder: Option<&Folder>,
-        path: &VPath,
-        need: Need,
-    ) -> FsResult<Children> {
-        let all = self.tree.children(folder.map(|folder| &folder.id), need).await?;
-        let outbox = folder.is_none() && self.outbox.is_some();
-        if !self.policy.filter.is_by_folder() && !outbox {
-            return Ok(all);
-        }
-        let mut shown = Vec::new();
-        if outbox {
-            let folder = Folder {
-                id: OUTBOX.into(),
-                name: OUTBOX.into(),
-                kind: FolderKind::Container,
-            };
-            shown.push((OUTBOX.to_owned(), folder));
-        }
-        for (name, child) in all.iter() {
-            if outbox && self.is_outbox(name) {
-                continue;
-            }
-            if let Some(child) = self.filtered(child.clone(), &below(path, name)?).await? {
-                shown.push((name.clone(), child));
-            }
-        }
-        shown.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(Arc::new(shown))
-    }
-
-    /// Whether the Outbox stands before a folder of this name at the top.
-    fn is_outbox(&self, name: &str) -> bool {
-        self.outbox.is_some() && fold(name) == fold(OUTBOX)
-    }
-
-    /// The folder at `path` as it is shown: as it is, or only as what leads to one that is; none where it is
-    /// hidden.
-    async fn filtered(&self, folder: Folder, path: &VPath) -> FsResult<Option<Folder>> {
-        if self.shows_folder(path) {
-            return Ok(Some(folder));
-        }
-        let leads = self.any_below(&folder.id, path, |filter, path| {
-            if filter.shows_folder(path) {
-                Some(true)
-            } else {
-                (!filter.may_lead(path)).then_some(false)
-            }
-        });
-        Ok(leads.await?.then_some(Folder {
-            kind: FolderKind::Container,
-            ..folder
-        }))
-    }
-
-    pub(super) fn shows_folder(&self, path: &VPath) -> bool {
-        let filter = &self.policy.filter;
-        !filter.is_by_folder() || filter.shows_folder(plain(path))
-    }
-
-    /// Whether any folder below that at `path` is such that `decide` says true; where it says false, what
-    /// lies below that is not looked at.
-    async fn any_below(
-        &self,
-        folder: &FolderId,
-        path: &VPath,
-        decide: impl Fn(&Filter, &str) -> Option<bool>,
-    ) -> FsResult<bool> {
-        if decide(&self.policy.filter, plain(path)) == Some(false) {
-            return Ok(false);
-        }
-        let mut left = vec![(folder.clone(), path.clone())];
-        let mut looked_at = 0;
-        while let Some((folder, path)) = left.pop() {
-            for (name, child) in self.tree.children(Some(&folder), Need::Cheap).await?.iter() {
-                let path = below(&path, name)?;
-                match decide(&self.policy.filter, plain(&path)) {
-                    Some(true) => return Ok(true),
-                    Some(false) => {}
-                    None => left.push((child.id.clone(), path)),
-                }
-            }
-            looked_at += 1;
-            if looked_at > MAX_HELD {
-                return Err(FsError::new(FsErrorKind::TooLarge)
-                    .context("the mailbox has too many folders to filter; write the patterns of the option folders with more of the path"));
-            }
-        }
-        Ok(false)
-    }
-
     /// A folder by its path, whatever is shown; none for the root.
     pub(super) async fn folder_unfiltered(&self, path: &VPath) -> FsResult<Option<Folder>> {
         let mut folder: Option<Folder> = None;
@@ -386,15 +289,6 @@ impl Shared {
         Ok((folder, name.to_owned()))
     }
 
-    /// Refuses a path at which a folder would not be shown.
-    fn check_shown(&self, path: &VPath) -> FsResult<()> {
-        if self.shows_folder(path) {
-            return Ok(());
-        }
-        Err(FsError::new(FsErrorKind::Refused)
-            .context("the mailbox does not show a folder of that path (option folders)"))
-    }
-
     pub(super) async fn make_dir(&self, path: &VPath) -> FsResult<()> {
         if let Some(parent) = path.parent()
             && let Ok(Dir::Outbox) = self.resolve_dir(&parent).await
@@ -431,11 +325,7 @@ impl Shared {
         }
         self.check_shown(from)?;
         self.check_shown(to)?;
-        let hides = |filter: &Filter, path: &str| (!filter.shows_folder(path)).then_some(true);
-        if self.policy.filter.is_by_folder() && self.any_below(&folder.id, from, hides).await? {
-            return Err(FsError::new(FsErrorKind::Refused)
-                .context("folders below it are not shown here: it cannot be renamed"));
-        }
+        self.check_all_shown(folder, from).await?;
         let (parent, name) = self.vacant(to).await?;
         let parent = parent.as_ref().map(|folder| &folder.id);
         let renamed = self.store.rename_folder(&folder.id, parent, &name).await;

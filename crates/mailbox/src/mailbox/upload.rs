@@ -16,9 +16,10 @@ use portreeve_vfs::{
 use super::{
     Shared,
     intake::Intake,
+    relist::entry,
     to_its_end,
     tree::{Node, check_clean, taken},
-    view::{Need, entry},
+    view::Need,
 };
 use crate::{Content, Draft, Folder, FolderKind, OnUpload, book::PartKey, name::fold};
 

@@ -8,10 +8,7 @@
 use portreeve_model::{Name, VPath};
 use portreeve_vfs::{Entry, FileKind, FsError, FsErrorKind, FsResult, Rename};
 
-use super::{
-    Shared,
-    view::{Item, Need, version},
-};
+use super::{Shared, items::Item, relist::version, view::Need};
 use crate::{Folder, FolderKind, Message, PartId, bind::WHOLE_NAMES, book::PartKey};
 
 /// A message in another form.

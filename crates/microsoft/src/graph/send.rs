@@ -226,7 +226,11 @@ impl GraphMailbox {
         for (name, value) in &ask.more {
             put(name.clone(), value)?;
         }
-        let mut request = self.graph.net.http().request(ask.method.clone(), ask.url.clone());
+        let mut request = self
+            .graph
+            .net
+            .http(&self.relative)
+            .request(ask.method.clone(), ask.url.clone());
         if let Some((content_type, body)) = &ask.body {
             put(CONTENT_TYPE, content_type)?;
             self.budget.went(body.len());

@@ -93,15 +93,26 @@ impl Asker {
         let _turn = self.turn.lock().await;
         let told = |e: crate::VaultError| TokenError::here(TokenFault::Vault, format!("refresh token: {e}"));
         let kept = self.vault.load(vault_name).await.map_err(told)?;
-        let Some(refresh) = kept.or_else(|| initial.clone()) else {
+        // Where the kept one does not hold any more, the configuration may have a new one: somebody signed in again.
+        let initial = initial.as_ref();
+        let other = initial.filter(|one| kept.as_ref().is_some_and(|kept| kept.expose() != one.expose()));
+        let Some(refresh) = kept.as_ref().or(initial) else {
             return Err(TokenError {
                 hint: Some("sign in once and give Portreeve the refresh token"),
                 ..TokenError::here(TokenFault::SignIn, "there is no refresh token".to_owned())
             });
         };
         form.push(("grant_type", Secret::new("refresh_token".to_owned())));
-        form.push(("refresh_token", refresh));
-        let (granted, next) = self.post(&form).await?;
+        form.push(("refresh_token", refresh.clone()));
+        let (granted, next) = match (self.post(&form).await, other) {
+            (Err(error), Some(other)) if error.kind == TokenFault::SignIn => {
+                form.pop();
+                form.push(("refresh_token", other.clone()));
+                // What is told is why the kept one was refused: the other is as a rule long used.
+                self.post(&form).await.map_err(|_| error)?
+            }
+            (outcome, _) => outcome?,
+        };
         if let Some(next) = next {
             self.vault.save(vault_name, &next).await.map_err(told)?;
         }
@@ -119,7 +130,7 @@ impl Asker {
         let body = encode(form);
         let request = self
             .net
-            .http()
+            .http(&self.client)
             .post(&self.endpoint)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")

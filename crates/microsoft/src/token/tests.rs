@@ -226,6 +226,26 @@ async fn a_refresh_token_changes_with_each_use() {
 }
 
 #[tokio::test]
+async fn a_new_token_of_the_configuration_replaces_one_that_was_revoked() {
+    let stage = Stage::open(|asked| match asked.field("refresh_token").unwrap() {
+        used if used.starts_with("new") => rotating(asked),
+        _ => denied(400, "invalid_grant", 50173),
+    })
+    .await;
+    let vault = Arc::new(MemoryVault::default());
+    vault.save("box", &Secret::new("old+".to_owned())).await.unwrap();
+    let cloud = Cloud::new(Arc::clone(&vault) as Arc<dyn Vault>);
+    let source = cloud.tokens(&stage.app(refresh(Some("new"))), "scope").unwrap();
+    assert_eq!(source.token().await.unwrap().expose(), "for new");
+    assert_eq!(vault.load("box").await.unwrap().unwrap().expose(), "new+");
+    // Where that one does not hold either, the first refusal is told, and nothing was thrown away.
+    vault.save("box", &Secret::new("old+".to_owned())).await.unwrap();
+    let source = cloud.tokens(&stage.app(refresh(Some("old"))), "scope").unwrap();
+    assert_eq!(source.token().await.unwrap_err().numbers, [50173]);
+    assert_eq!(vault.load("box").await.unwrap().unwrap().expose(), "old+");
+}
+
+#[tokio::test]
 async fn two_resources_take_turns_with_one_refresh_token() {
     let stage = Stage::open(rotating).await;
     let vault = Arc::new(MemoryVault::default());

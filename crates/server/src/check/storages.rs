@@ -1,6 +1,6 @@
 //! The options of storages, as far as they can be judged without the storage.
 
-use portreeve_mailbox::OptionsError;
+use portreeve_mailbox::{MailOptions, OnUpload, OptionsError};
 
 use super::{problem::Problem, read::Partial, tree::Node};
 use crate::{
@@ -40,8 +40,41 @@ pub(super) fn check(tree: &Node, config: &Partial, problems: &mut Vec<Problem>) 
 fn own(storage: &Storage) -> Vec<OptionsError> {
     match &storage.kind {
         StorageKind::Disk(_) => Vec::new(),
-        StorageKind::Maildir(options) => portreeve_mailbox::option_problems(&options.mail),
-        StorageKind::Exchange(options) => options.problems(),
-        StorageKind::Imap(options) => options.problems(),
+        StorageKind::Maildir(options) => {
+            let found = portreeve_mailbox::option_problems(&options.mail);
+            without_sending(found, &options.mail)
+        }
+        StorageKind::Exchange(options) => {
+            let mut found = options.problems();
+            found.extend(mixed(options.mailbox.all()));
+            found
+        }
+        StorageKind::Imap(options) => {
+            let mut found = without_sending(options.problems(), &options.mail);
+            found.extend(mixed(&options.addresses()));
+            found
+        }
     }
+}
+
+/// A template stands alone: among others it would be one more directory, whose is anybody's guess.
+fn mixed(addresses: &[String]) -> Option<OptionsError> {
+    let template = addresses.iter().find(|address| address.contains('{'))?;
+    (addresses.len() > 1).then(|| OptionsError {
+        option: "mailbox",
+        text: format!("the template '{template}' stands in a list; give it a storage of its own"),
+    })
+}
+
+/// The problems of a storage from which nothing can be sent.
+fn without_sending(mut found: Vec<OptionsError>, mail: &MailOptions) -> Vec<OptionsError> {
+    if mail.on_upload == OnUpload::Send {
+        let text =
+            "mail can be sent from storages of type \"exchange\" alone; write \"draft\" or \"import\" here";
+        found.push(OptionsError {
+            option: "on_upload",
+            text: text.to_owned(),
+        });
+    }
+    found
 }

@@ -173,6 +173,24 @@ fn remote_mailboxes_are_judged_without_a_network() {
 }
 
 #[test]
+fn a_template_stands_alone() {
+    let text = exchange("password = \"x\"").replace("\"{user.mail}\"", "[\"a@x.org\", \"{user.mail}\"]");
+    let told = "3:11: 'mailbox': the template '{user.mail}' stands in a list; give it a storage of its own";
+    check(&text, &[told]);
+}
+
+#[test]
+fn only_exchange_sends() {
+    let told = "'on_upload': mail can be sent from storages of type \"exchange\" alone; write \"draft\" or \"import\" here";
+    check(
+        "[storage.mail]\ntype = \"maildir\"\nroot = \"x\"\non_upload = \"send\"\n[storage.far]\ntype = \"imap\"\n\
+         host = \"imap.example.com\"\nusername = \"a\"\nclient_secret = \"p\"\non_upload = \"send\"\n",
+        &[&format!("4:13: {told}"), &format!("10:13: {told}")],
+    );
+    check(&exchange("password = \"x\"\non_upload = \"send\""), &[]);
+}
+
+#[test]
 fn a_template_of_mailboxes_keeps_everybody_within_their_own() {
     let text = format!(
         "{HEAD}[groups.post]\nmounts = [\n{{ path = \"/mail\", storage = \"mail\", verbs = \"full\" }},\n\

@@ -4,7 +4,7 @@
 
 use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
-use portreeve_auth::{BanList, Hasher};
+use portreeve_auth::BanList;
 use portreeve_session::audit::Audit;
 use portreeve_store::Store;
 use serde_json::Value as Json;

@@ -42,6 +42,25 @@ fn describe() {
         "portreeve_generation",
         "Number of the configuration that serves, from 1 at start"
     );
+    describe_gauge!(
+        "portreeve_graph_in_flight",
+        "Requests to Microsoft Graph that are under way"
+    );
+    describe_gauge!(
+        "portreeve_graph_throttled",
+        "Mailboxes that Microsoft Graph wants to be left alone about"
+    );
+    describe_gauge!(
+        "portreeve_spool_bytes",
+        Unit::Bytes,
+        "Bytes of remote content in the spool"
+    );
+    describe_counter!("portreeve_graph_calls_total", "Requests to Microsoft Graph");
+    describe_counter!(
+        "portreeve_graph_bytes_total",
+        Unit::Bytes,
+        "Bytes of bodies from and to Microsoft Graph, by direction"
+    );
     describe_gauge!("portreeve_ready", "1 while /readyz says so");
     describe_counter!("portreeve_connections_total", "Connections accepted");
     describe_counter!("portreeve_logins_total", "Tries to sign in, by outcome");

@@ -90,5 +90,14 @@ impl Subject for std::sync::Weak<Service> {
         let up = counts(&service.supervisor.status());
         metrics::gauge!("portreeve_listeners_up").set(up.0 as f64);
         metrics::gauge!("portreeve_listeners").set(up.1 as f64);
+        let around = &service.lasting.around;
+        let usage = around.cloud.usage();
+        metrics::counter!("portreeve_graph_calls_total").absolute(usage.calls);
+        for (direction, bytes) in [("in", usage.bytes_in), ("out", usage.bytes_out)] {
+            metrics::counter!("portreeve_graph_bytes_total", "direction" => direction).absolute(bytes);
+        }
+        metrics::gauge!("portreeve_graph_in_flight").set(usage.in_flight as f64);
+        metrics::gauge!("portreeve_graph_throttled").set(usage.throttled as f64);
+        metrics::gauge!("portreeve_spool_bytes").set(around.spool.used() as f64);
     }
 }

@@ -115,11 +115,15 @@ fn open_one(
         // No patience around remote mailboxes: each request below has its own bounds and tries, and a whole
         // listing may take as many of them as the mailbox has pages.
         StorageKind::Exchange(options) => {
-            let mailboxes = remote::exchange(options, secrets, &lasting.around)?;
+            let mut options = options.clone();
+            options.mail.storage.clone_from(&storage.name);
+            let mailboxes = remote::exchange(&options, secrets, &lasting.around)?;
             Ok((Arc::new(Checked::over(mailboxes)), None))
         }
         StorageKind::Imap(options) => {
-            let mailboxes = remote::imap(options, secrets, &lasting.around)?;
+            let mut options = options.clone();
+            options.mail.storage.clone_from(&storage.name);
+            let mailboxes = remote::imap(&options, secrets, &lasting.around)?;
             Ok((Arc::new(Checked::over(mailboxes)), None))
         }
     }

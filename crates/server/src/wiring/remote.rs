@@ -125,3 +125,6 @@ where
     };
     Ok(Arc::new(several.map_err(told)?))
 }
+
+#[cfg(test)]
+mod tests;

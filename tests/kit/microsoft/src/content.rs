@@ -1,13 +1,17 @@
-//! What files are made of: bytes that are there, or bytes made up from a size and a seed, so that 150 MB cost no memory.
+//! What files are made of: bytes that are there, bytes made up from a size and a seed, or several such one after the other, some
+//! of them in base64: so 150 MB cost no memory, and neither does the message that carries them.
 //! Invariant: the same size and seed give the same bytes at every offset, always.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 /// How much is made at a time.
 const PIECE: usize = 64 * 1024;
+/// Bytes of a line of base64, before and after.
+const LINE: (u64, u64) = (57, 78);
 
 /// The bytes of an attachment.
 #[derive(Debug, Clone)]
@@ -21,6 +25,59 @@ pub enum Content {
         /// Which.
         seed: u64,
     },
+    /// One after the other.
+    Joined(Arc<Vec<Section>>),
+}
+
+/// A part of a longer content.
+#[derive(Debug, Clone)]
+pub struct Section {
+    content: Content,
+    /// Whether it stands there in base64, in lines of 76 characters.
+    base64: bool,
+}
+
+impl Section {
+    pub(crate) const fn plain(content: Content) -> Self {
+        Self {
+            content,
+            base64: false,
+        }
+    }
+
+    pub(crate) const fn base64(content: Content) -> Self {
+        Self {
+            content,
+            base64: true,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        let len = self.content.len();
+        if self.base64 {
+            len.div_ceil(3) * 4 + len.div_ceil(LINE.0) * 2
+        } else {
+            len
+        }
+    }
+
+    fn piece(&self, offset: u64, most: usize) -> Bytes {
+        if !self.base64 {
+            return self.content.piece(offset, most);
+        }
+        let (first, skip) = (
+            offset / LINE.1,
+            usize::try_from(offset % LINE.1).unwrap_or_default(),
+        );
+        let lines = (skip + most).div_ceil(78);
+        let mut text = Vec::with_capacity(lines * 78);
+        for line in self.content.piece(first * LINE.0, lines * 57).chunks(57) {
+            text.extend_from_slice(STANDARD.encode(line).as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        let text = Bytes::from(text);
+        text.slice(skip.min(text.len())..(skip + most).min(text.len()))
+    }
 }
 
 impl Content {
@@ -30,6 +87,7 @@ impl Content {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Generated { size, .. } => *size,
+            Self::Joined(sections) => sections.iter().map(Section::len).sum(),
         }
     }
 
@@ -58,6 +116,22 @@ impl Content {
                     word += 1;
                 }
                 Bytes::from(made).slice(skip..skip + many)
+            }
+            Self::Joined(sections) => {
+                let (mut made, mut offset) = (Vec::with_capacity(many), offset);
+                for section in sections.iter() {
+                    let len = section.len();
+                    if offset < len {
+                        made.extend_from_slice(&section.piece(offset, many - made.len()));
+                        offset = 0;
+                    } else {
+                        offset -= len;
+                    }
+                    if made.len() == many {
+                        break;
+                    }
+                }
+                made.into()
             }
         }
     }
@@ -160,6 +234,35 @@ mod tests {
             }
             .sha256()
         );
+    }
+
+    #[test]
+    fn what_is_joined_is_the_same_at_every_offset() {
+        for size in [0, 1, 56, 57, 58, 113, 114, 1000] {
+            let inner = Content::Generated { size, seed: 2 };
+            let joined = Content::Joined(Arc::new(vec![
+                Section::plain("head".into()),
+                Section::base64(inner.clone()),
+                Section::plain("tail".into()),
+            ]));
+            let mut expected = b"head".to_vec();
+            for line in inner.all().chunks(57) {
+                expected.extend_from_slice(STANDARD.encode(line).as_bytes());
+                expected.extend_from_slice(b"\r\n");
+            }
+            expected.extend_from_slice(b"tail");
+            assert_eq!(joined.len(), expected.len() as u64, "{size}");
+            for from in 0..expected.len() {
+                for most in [1, 5, 77, 78, 79, 5000] {
+                    let to = (from + most).min(expected.len());
+                    assert_eq!(
+                        joined.piece(from as u64, most),
+                        expected[from..to],
+                        "{size} {from} {most}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

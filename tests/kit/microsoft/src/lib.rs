@@ -29,7 +29,7 @@ mod throttle;
 mod wire;
 mod world;
 
-pub use content::Content;
+pub use content::{Content, Section};
 pub use entra::keys::ClientCertificate;
 pub use faults::{Fault, Faults, Hold};
 pub use handle::MailboxHandle;

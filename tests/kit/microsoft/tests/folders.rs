@@ -154,6 +154,13 @@ async fn ids_are_case_sensitive_and_judged_by_their_form() {
         "ErrorItemNotFound",
         "known, but not there"
     );
+    let held = |folder: &str| format!("mailFolders/{folder}/messages/{}", ids[0]);
+    assert_eq!(client.get(&held("inbox")).await.status, 200);
+    assert_eq!(
+        client.get(&held("archive")).await.status,
+        404,
+        "it is in another folder"
+    );
     let unknown = format!("AAkA{}", "x".repeat(60));
     assert_eq!(
         client.get(&format!("messages/{unknown}")).await.code(),

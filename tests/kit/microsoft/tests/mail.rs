@@ -195,3 +195,40 @@ async fn a_large_mailbox_is_complete() {
     }
     assert_eq!(seen.len(), 5000);
 }
+
+#[tokio::test]
+async fn a_whole_message_can_be_read_again() {
+    let standin = Standin::start();
+    let mailbox = standin.mailbox("box@example.test");
+    let message = Message::new("Gr\u{fc}\u{df}e")
+        .file("a.txt", b"hello")
+        .with(Attachment::generated("b.bin", 100_000, 9))
+        .with(Attachment::item("mail", b"Subject: inner\r\n\r\nHi\r\n"));
+    let id = mailbox.deliver("Inbox", message);
+    let client = Client::new(&standin).await;
+    let mime = client.get(&format!("messages/{id}/$value")).await.bytes;
+    let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &mime);
+    let import = client
+        .request(reqwest::Method::POST, "messages")
+        .header("Content-Type", "text/plain")
+        .body(body);
+    assert_eq!(import.send().await.unwrap().status().as_u16(), 201);
+    let found = mailbox.messages("Drafts").remove(0);
+    assert_eq!(found.message.subject.as_deref(), Some("Gr\u{fc}\u{df}e"));
+    let digests: Vec<String> = found
+        .message
+        .attachments
+        .iter()
+        .map(|a| a.content().unwrap().sha256())
+        .collect();
+    let expected = [
+        Content::from("hello").sha256(),
+        Content::Generated {
+            size: 100_000,
+            seed: 9,
+        }
+        .sha256(),
+        Content::from("Subject: inner\r\n\r\nHi\r\n").sha256(),
+    ];
+    assert_eq!(digests, expected);
+}

@@ -322,7 +322,15 @@ async fn drafts_are_sent_once() {
         .create_draft(&drafts, &to, Arc::new(Bytes(b"<x/>".to_vec())))
         .await
         .unwrap();
+    assert_eq!(world.store.drafts_folder().await.unwrap(), drafts);
+    // The answer is lost, and yet it is known to be sent.
+    world.standin.faults().lose_replies(1, "/send");
     world.store.send_draft(&drafts, &made.id).await.unwrap();
+    // Its id lives on in Sent Items: that is no draft to send.
+    assert_eq!(
+        kind(world.store.send_draft(&drafts, &made.id).await),
+        Some(FsErrorKind::NotFound)
+    );
     let sent = world.mailbox.sent();
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].to, ["bob@example.org"]);

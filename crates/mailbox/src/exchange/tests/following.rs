@@ -141,6 +141,31 @@ async fn an_expired_delta_begins_anew() {
 }
 
 #[tokio::test]
+async fn many_changes_at_once_cost_a_listing_and_no_question_for_each() {
+    let world = World::new();
+    let ids: Vec<String> = (0..400)
+        .map(|n| {
+            world
+                .mailbox
+                .deliver("Inbox", Message::new(&format!("old {n}")).file("a.txt", "1"))
+        })
+        .collect();
+    let inbox = world.inbox().await;
+    world.listing(&inbox).await;
+    world.settle().await;
+    for (n, id) in ids.iter().enumerate() {
+        world.mailbox.change_subject(id, &format!("new {n}"));
+    }
+    world.expire().await;
+    world.standin.clear_log();
+    let got = world.listing(&inbox).await;
+    assert_eq!(got.len(), 400);
+    assert!(got.keys().all(|subject| subject.starts_with("new")));
+    // One page of the delta, two of the listing.
+    assert_eq!(world.standin.calls(), 3, "{:?}", world.standin.log());
+}
+
+#[tokio::test]
 async fn a_folder_that_is_gone_is_not_found() {
     let world = World::new();
     world.mailbox.folder("Doomed");

@@ -146,6 +146,28 @@ async fn kinds_names_and_sizes() {
 }
 
 #[tokio::test]
+async fn attached_items_are_called_by_what_they_are() {
+    let world = World::new();
+    let message = Message::new("Items")
+        .with(Attachment::item("Lunch", "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"))
+        .with(Attachment::item("Ann", "BEGIN:VCARD\r\nEND:VCARD\r\n"))
+        .with(Attachment::item("Mail", "Subject: x\r\n\r\n"));
+    world.mailbox.deliver("Inbox", message);
+    let inbox = world.inbox().await;
+    let first = world.listing(&inbox).await;
+    assert_eq!(first["Items"], ["Lunch.ics", "Ann.vcf", "Mail.eml"]);
+    // One batch for all three; and where it is not told, they are taken for messages.
+    world.settle().await;
+    let batches = world
+        .standin
+        .log()
+        .iter()
+        .filter(|call| call.target.contains("$batch"))
+        .count();
+    assert_eq!(batches, 2, "the well-known folders, the items");
+}
+
+#[tokio::test]
 async fn messages_with_inline_parts_alone_are_listed_where_those_are_shown() {
     for inline in [false, true] {
         let world = World::with(|options| options.mail.inline = inline);

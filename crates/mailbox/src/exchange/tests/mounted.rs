@@ -211,7 +211,7 @@ async fn a_large_mailbox_is_complete_and_free_of_duplicates() {
             mailbox.deliver(&name, mail);
         }
     }
-    mounted.world.standin.faults().page_size(Some(97));
+    mounted.world.standin.faults().page_size(Some(250));
     for folder in 0..folders {
         let names = mounted.list(&format!("/F{folder:02}")).await;
         let want: Vec<String> = (0..messages).map(|n| format!("{n:04}-a.txt")).collect();

@@ -12,8 +12,8 @@ use crate::{
     address::is_address,
     mailbox::{
         Shared,
+        relist::version,
         tree::{Dir, Node, check_clean, taken},
-        view::version,
     },
     name::fold,
 };

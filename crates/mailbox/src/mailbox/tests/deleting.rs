@@ -294,7 +294,7 @@ async fn a_message_with_one_file_moves_others_do_not() {
     let rename = async |from: &str, to: &str| {
         world
             .mailbox
-            .rename(&cx(), &path(from), &path(to), portreeve_vfs::Rename::NoReplace)
+            .rename(&cx(), &path(from), &path(to), Rename::NoReplace)
             .await
     };
     let order = "/Inbox/Order ACME Ltd-order.xml";

@@ -44,6 +44,8 @@ pub(super) struct Inside {
     pub(super) meanwhile: VecDeque<Option<Act>>,
     /// Contents that the other client took away.
     pub(super) taken: BTreeSet<Bytes>,
+    /// Contents that were ever there.
+    pub(super) ever: BTreeSet<Bytes>,
 }
 
 /// What another client does with the mailbox itself.
@@ -138,6 +140,15 @@ impl Far {
 }
 
 impl Inside {
+    /// What is gone and was not taken by the other client.
+    pub(super) fn lost(&self) -> BTreeSet<Bytes> {
+        let there = self.contents();
+        let gone = self.ever.difference(&there);
+        gone.filter(|content| !self.taken.contains(*content))
+            .cloned()
+            .collect()
+    }
+
     /// All attachments' contents.
     pub(super) fn contents(&self) -> BTreeSet<Bytes> {
         self.mails
@@ -202,6 +213,7 @@ impl Inside {
         let mut attachments = Vec::new();
         for (n, (name, content)) in files.into_iter().enumerate() {
             let part = PartId::from(&*format!("p{n}"));
+            self.ever.insert(content.clone());
             contents.insert(part.clone(), content);
             attachments.push(Attachment {
                 id: part,

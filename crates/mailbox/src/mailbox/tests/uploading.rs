@@ -102,7 +102,7 @@ async fn a_name_taken_meanwhile_is_not_replaced() {
     // What was written is not lost: another name will do.
     first.append(vec![b"1".to_vec().into()]).await.unwrap();
     first
-        .retarget(&path("/Inbox/y"), portreeve_vfs::Rename::NoReplace)
+        .retarget(&path("/Inbox/y"), Rename::NoReplace)
         .await
         .unwrap();
     first.commit().await.unwrap();
@@ -116,7 +116,7 @@ async fn who_uploads_under_a_temporary_name_may_rename_it() {
     let mut world = World::sample(|_| {});
     let rename = async |world: &World, who: &str, from: &str, to: &str| {
         let cx = OpCx::new(SessionId::fresh(), Owner(who.into()), Default::default());
-        let how = portreeve_vfs::Rename::NoReplace;
+        let how = Rename::NoReplace;
         world.mailbox.rename(&cx, &path(from), &path(to), how).await
     };
     let data: Vec<u8> = (0..=255u8).cycle().take(1_000_000).collect();
@@ -179,7 +179,7 @@ async fn who_uploads_under_a_temporary_name_may_rename_it() {
 
 #[tokio::test]
 async fn times_are_dropped_where_files_can_be_uploaded() {
-    let attrs = portreeve_vfs::Attrs {
+    let attrs = Attrs {
         modified: Some(Default::default()),
         mode: Some(0o600),
         ..Default::default()
@@ -224,7 +224,7 @@ async fn folders_are_made_renamed_and_removed() {
     let rename = async |from: &str, to: &str| {
         world
             .mailbox
-            .rename(&cx(), &path(from), &path(to), portreeve_vfs::Rename::NoReplace)
+            .rename(&cx(), &path(from), &path(to), Rename::NoReplace)
             .await
     };
     make("/Entw\u{fc}rfe").await.unwrap();

@@ -1,14 +1,14 @@
 //! MIME out of a message, and a message out of MIME.
 //! Invariant: bytes that came as MIME go out unchanged.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::fmt::rfc2822;
 use mail_parser::{MessageParser, MimeHeaders as _, PartType};
 
 use crate::{
-    content::Content,
+    content::{Content, Section},
     graph::messages::internet_id,
     mailbox::Stored,
     message::{Attachment, Kind, Message},
@@ -62,6 +62,7 @@ pub(crate) fn write(stored: &Stored) -> Content {
         text,
         "Content-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n--{boundary}\r\n{body}"
     );
+    let mut sections = Vec::new();
     for hung in &stored.hung {
         let Some(content) = hung.attachment.content() else {
             continue;
@@ -69,11 +70,13 @@ pub(crate) fn write(stored: &Stored) -> Content {
         let name = encoded(&hung.attachment.name).replace('"', "'");
         let _ = write!(text, "--{boundary}\r\n");
         if matches!(hung.attachment.kind, Kind::Item { .. }) {
-            let inner = String::from_utf8_lossy(&content.all()).into_owned();
             let _ = write!(
                 text,
-                "Content-Type: message/rfc822; name=\"{name}\"\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\r\n{inner}\r\n"
+                "Content-Type: message/rfc822; name=\"{name}\"\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\r\n"
             );
+            sections.push(Section::plain(std::mem::take(&mut text).as_str().into()));
+            sections.push(Section::plain(content.clone()));
+            text.push_str("\r\n");
             continue;
         }
         let kind = hung
@@ -90,13 +93,12 @@ pub(crate) fn write(stored: &Stored) -> Content {
             text,
             "Content-Type: {kind}; name=\"{name}\"\r\nContent-Disposition: {how}; filename=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
         );
-        for line in STANDARD.encode(content.all()).as_bytes().chunks(76) {
-            text.push_str(std::str::from_utf8(line).expect("base64"));
-            text.push_str("\r\n");
-        }
+        sections.push(Section::plain(std::mem::take(&mut text).as_str().into()));
+        sections.push(Section::base64(content.clone()));
     }
     let _ = write!(text, "--{boundary}--\r\n");
-    Content::from(text.as_str())
+    sections.push(Section::plain(text.as_str().into()));
+    Content::Joined(Arc::new(sections))
 }
 
 /// A message of MIME text; it becomes a draft, as Graph makes of it.
