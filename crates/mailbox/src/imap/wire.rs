@@ -97,7 +97,21 @@ pub fn take_apart(input: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Words, brackets and literals in any order: nothing panics, nothing hangs.
+        #[test]
+        fn takes_anything(words in proptest::collection::vec(prop_oneof![
+            Just("* 1 FETCH ("), Just("* LIST ("), Just("UID 7"), Just("BODYSTRUCTURE "), Just("("), Just(")"),
+            Just("\"text\" \"plain\" NIL NIL NIL \"7bit\" 3 "), Just("\"message\" \"rfc822\" "), Just("NIL "), Just("\"mixed\""),
+            Just("{3}\r\na\n)"), Just("BODY[1]<0> "), Just("[X"), Just("]"), Just("\r\n"), Just("\"/\" "), Just("INBOX"), Just(" 9 "),
+        ], 0..60)) {
+            take_apart(words.concat().as_bytes());
+        }
+    }
 
     #[test]
     fn finds_where_responses_end() {
