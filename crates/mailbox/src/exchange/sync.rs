@@ -281,6 +281,7 @@ impl Inner {
         touched: &mut Vec<MessageId>,
     ) -> FsResult<()> {
         let mut wanted: Vec<MessageId> = Vec::new();
+        let mut told: HashMap<MessageId, Option<String>> = HashMap::new();
         for item in items {
             let id = MessageId::from(&*item.id);
             let elsewhere = item
@@ -293,16 +294,20 @@ impl Inner {
                     touched.push(id);
                 }
             } else if !index.is_current(&id, item.change_key.as_deref()) && !wanted.contains(&id) {
+                told.insert(id.clone(), item.change_key);
                 wanted.push(id);
             }
         }
-        if wanted.len() > LIST_INSTEAD && listing.is_none() {
+        let now = wanted.len() > LIST_INSTEAD && listing.is_none();
+        if now {
             *listing = Some(self.list(folder).await?);
         }
         if let Some(listing) = listing {
             let mut left = Vec::new();
             for id in wanted {
-                match listing.get(&id) {
+                // A listing from an earlier page may be older than what this page tells.
+                let stamp = told.get(&id).and_then(Option::as_deref);
+                match listing.get(&id).filter(|_| now || listing.is_current(&id, stamp)) {
                     Some(known) => {
                         index.put(known.clone())?;
                         touched.push(id);
