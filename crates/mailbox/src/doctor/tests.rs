@@ -57,8 +57,8 @@ fn only<'a>(findings: &'a [Finding], stage: &str, verdict: Verdict) -> &'a Findi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_by_rbac_is_well_at_every_stage() {
     let standin = Standin::start();
-    standin.mailbox(BOX);
-    standin.mailbox("boss@contoso.example");
+    drop(standin.mailbox(BOX));
+    drop(standin.mailbox("boss@contoso.example"));
     standin.roles(standin.app_id(), &[]);
     standin.rbac(standin.app_id(), BOX, "Mail.ReadWrite");
     let findings = examine(
@@ -94,8 +94,8 @@ async fn a_mailbox_by_rbac_is_well_at_every_stage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn consent_for_every_mailbox_is_a_warning_and_an_open_outsider_a_failure() {
     let standin = Standin::start();
-    standin.mailbox(BOX);
-    standin.mailbox("boss@contoso.example");
+    drop(standin.mailbox(BOX));
+    drop(standin.mailbox("boss@contoso.example"));
     standin.roles(standin.app_id(), &["Mail.ReadWrite"]);
     standin.rbac(standin.app_id(), BOX, "Mail.ReadWrite");
     let options = options(&standin, |_| {});
@@ -118,7 +118,7 @@ async fn consent_for_every_mailbox_is_a_warning_and_an_open_outsider_a_failure()
 #[tokio::test(flavor = "multi_thread")]
 async fn each_illness_is_found_at_its_stage() {
     let standin = Standin::start();
-    standin.mailbox(BOX);
+    drop(standin.mailbox(BOX));
     standin.roles(standin.app_id(), &[]);
     let sound = options(&standin, |_| {});
 

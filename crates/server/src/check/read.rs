@@ -419,7 +419,7 @@ impl<'a> Reader<'a> {
                     read.map(|(mail, mut own)| {
                         own.mail = mail;
                         own.root = self.absolute(&own.root);
-                        StorageKind::Maildir(own)
+                        StorageKind::Maildir(Box::new(own))
                     })
                 }
                 Some("exchange") => {

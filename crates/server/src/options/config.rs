@@ -154,7 +154,7 @@ pub enum StorageKind {
     /// A directory of this machine.
     Disk(portreeve_disk::Options),
     /// A Maildir.
-    Maildir(portreeve_mailbox::MaildirOptions),
+    Maildir(Box<portreeve_mailbox::MaildirOptions>),
     /// Mailboxes in Exchange Online.
     Exchange(Box<portreeve_mailbox::ExchangeOptions>),
     /// Mailboxes on a mail server.
