@@ -44,7 +44,7 @@ const PAGE: usize = 500;
 /// Largest attachment that Exchange takes, in bytes.
 const MAX_DRAFT: u64 = 150 << 20;
 /// The form of records; another number makes every folder be listed anew.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A mailbox in Exchange Online.
 pub struct Exchange {
@@ -132,7 +132,8 @@ impl Exchange {
             graph,
             address: address.to_lowercase(),
             around: around.clone(),
-            form: format!("{FORM} {fields}"),
+            // Where the links lead is part of it: those of another cloud cannot be followed.
+            form: format!("{FORM} {} {fields}", options.graph_base()),
             kind: match (every_message, preview.is_empty()) {
                 (false, true) => "with attachments",
                 (false, false) => "with attachments, previewed",
@@ -200,13 +201,19 @@ impl Inner {
 
     /// Brings folders and a folder's messages up to date: one call where both have a delta to follow.
     async fn look(self: &Arc<Self>, folder: Option<&FolderId>) -> FsResult<()> {
-        let mut folders = self.folders.lock().await;
         let Some(folder) = folder else {
+            let mut folders = self.folders.lock().await;
             return self.refresh_folders(&mut folders, None).await;
         };
         let slot = self.slot(folder);
-        let mut state = slot.state.lock().await;
+        // Somebody is at this folder, perhaps for long: it is waited for later, by who needs it. The folders are never
+        // held while a folder's messages are waited for.
+        let Ok(mut state) = slot.state.try_lock() else {
+            let mut folders = self.folders.lock().await;
+            return self.refresh_folders(&mut folders, None).await;
+        };
         self.look_up(folder, &mut state).await;
+        let mut folders = self.folders.lock().await;
         let above = folders.link.clone().filter(|_| !folders.is_fresh(self.fresh_for));
         let (Some(above), Some(below)) = (above, state.due(self)) else {
             self.refresh_folders(&mut folders, None).await?;

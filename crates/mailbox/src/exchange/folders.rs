@@ -117,7 +117,9 @@ impl Inner {
                     folders.link = Some(link);
                     return Ok(());
                 }
-                Err(Refused::Asking(error)) if matches!(error.kind, GraphFault::Gone) => {
+                Err(Refused::Asking(error))
+                    if matches!(error.kind, GraphFault::Gone | GraphFault::Invalid) =>
+                {
                     tracing::debug!(mailbox = %self.address, "the folders are asked anew");
                     folders.link = None;
                 }
@@ -175,6 +177,10 @@ impl Inner {
                 // Not every mailbox has all of them; without its root it has nothing.
                 Err(error) if matches!(error.kind, GraphFault::NotFound) && *name != "msgfolderroot" => {}
                 Err(error) if *name == "msgfolderroot" || *name == "inbox" => return Err(self.told(&error)),
+                // What passes is asked again: a folder whose protection was not heard of would have none.
+                Err(error) if !is_refusal(&error) && !matches!(error.kind, GraphFault::Denied) => {
+                    return Err(self.told(&error));
+                }
                 Err(error) => {
                     tracing::debug!(mailbox = %self.address, name, %error, "a well-known folder cannot be told");
                 }

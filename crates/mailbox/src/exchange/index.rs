@@ -4,7 +4,7 @@
 //! and no two indexes of a process share one; what does not fit the bound is an error, never left out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::{
         Arc,
@@ -50,6 +50,9 @@ pub(super) struct Index {
     revision: u64,
     entries: usize,
     max_entries: usize,
+    /// Messages that are not as they were written down last, whoever changed them: the link moves on, and what it
+    /// told once it never tells again.
+    dirty: BTreeSet<MessageId>,
 }
 
 impl Index {
@@ -61,6 +64,7 @@ impl Index {
             revision: REVISIONS.fetch_add(1, Ordering::Relaxed),
             entries: 0,
             max_entries,
+            dirty: BTreeSet::new(),
         }
     }
 
@@ -80,6 +84,7 @@ impl Index {
                 }
             }
         }
+        index.clean();
         (fits && index.link.is_some()).then_some(index)
     }
 
@@ -105,9 +110,9 @@ impl Index {
             .collect()
     }
 
-    /// What to write down of these messages and the link.
-    pub(super) fn changes(&self, touched: &[MessageId]) -> Vec<Change> {
-        let rows = touched.iter().map(|id| {
+    /// What to write down: every message that is not as it was written last, and the link.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let rows = self.dirty.iter().map(|id| {
             let key = id.0.to_string();
             match self.rows.get(id) {
                 Some(known) => Change::Put {
@@ -131,6 +136,7 @@ impl Index {
             && old.message == known.message
         {
             let id = known.message.id.clone();
+            self.dirty.insert(id.clone());
             self.rows.insert(id, known);
             return Ok(false);
         }
@@ -139,6 +145,7 @@ impl Index {
             return Err(too_many(self.max_entries));
         }
         self.entries = entries;
+        self.dirty.insert(known.message.id.clone());
         self.rows.insert(known.message.id.clone(), known);
         self.touch();
         Ok(true)
@@ -150,6 +157,7 @@ impl Index {
             return false;
         };
         self.entries -= old.message.entries();
+        self.dirty.insert(id.clone());
         self.touch();
         true
     }
@@ -164,6 +172,7 @@ impl Index {
         message.attachments.retain(|attachment| attachment.id != *part);
         let gone = before - message.attachments.len();
         known.stamp = "".into();
+        self.dirty.insert(id.clone());
         self.entries -= gone;
         if gone > 0 {
             self.touch();
@@ -214,6 +223,11 @@ impl Index {
 
     pub(super) fn set_link(&mut self, link: Secret) {
         self.link = Some(link);
+    }
+
+    /// All of it is written down.
+    pub(super) fn clean(&mut self) {
+        self.dirty.clear();
     }
 
     /// Messages and attachments held.
@@ -459,9 +473,14 @@ mod tests {
     #[test]
     fn changes_tell_what_is_there_and_what_is_gone() {
         let mut index = Index::new(10);
+        for id in ["a", "b", "c"] {
+            index.put(known(id, &[])).unwrap();
+        }
+        index.clean();
         index.put(known("a", &[])).unwrap();
+        index.remove(&"b".into());
         index.set_link(Secret::new("l".into()));
-        let changes = index.changes(&["a".into(), "b".into()]);
+        let changes = index.changes();
         assert!(
             matches!(&changes[..], [Change::Put { key, .. }, Change::Drop { key: gone }, Change::Put { key: link, .. }]
             if key == "a" && gone == "b" && link == LINK)

@@ -49,7 +49,8 @@ impl Inner {
             got = self.graph.get(&path("")).await;
         }
         let mut items = vec![got.map_err(|error| self.told(&error))?];
-        self.complete(&mut items).await?;
+        // Unfiltered: a message may be deleted by what this says.
+        self.complete(&mut items, true).await?;
         items
             .pop()
             .ok_or_else(|| portreeve_vfs::FsErrorKind::NotFound.into())
@@ -61,7 +62,7 @@ impl Inner {
         // In pieces, so that what is held of them is bounded.
         for ids in ids.chunks(100) {
             let mut items = self.fetch_some(ids, &self.expand()).await?;
-            self.complete(&mut items).await?;
+            self.complete(&mut items, false).await?;
             out.extend(items.into_iter().map(|item| {
                 let place = item.parent_folder_id.clone().unwrap_or_default();
                 (known(&item), place.into())
@@ -80,7 +81,7 @@ impl Inner {
         for answer in answers.map_err(|error| self.told(&error))? {
             match answer.read::<MessageItem>() {
                 Ok(item) => items.push(item),
-                Err(error) if matches!(error.kind, GraphFault::NotFound) => {}
+                Err(error) if is_gone(&error) => {}
                 Err(error) if !expand.is_empty() && is_refusal(&error) => {
                     return Box::pin(self.fetch_some(ids, "")).await;
                 }
@@ -92,15 +93,17 @@ impl Inner {
 
     /// The messages of a page of a listing.
     pub(super) async fn with_attachments(&self, mut items: Vec<MessageItem>) -> FsResult<Vec<Known>> {
-        self.complete(&mut items).await?;
+        self.complete(&mut items, false).await?;
         Ok(items.iter().map(known).collect())
     }
 
     /// Asks for what is missing: attachments that did not come with their message, the rest of lists that
     /// were begun, and what attached items are. Messages that are gone meanwhile are taken out.
-    async fn complete(&self, items: &mut Vec<MessageItem>) -> FsResult<()> {
+    ///
+    /// `all` asks also where a message is said to have none, which counts only what is not inline.
+    async fn complete(&self, items: &mut Vec<MessageItem>, all: bool) -> FsResult<()> {
         let bare: Vec<usize> = places(items, |item| {
-            let some = self.every_message || item.has_attachments != Some(false);
+            let some = all || self.every_message || item.has_attachments != Some(false);
             item.attachments.is_none() && some || item.is_hollow()
         });
         let ask = |item: &MessageItem| {
@@ -120,7 +123,7 @@ impl Inner {
                     item.attachments = Some(parts.value);
                     item.more_attachments = parts.next;
                 }
-                Err(error) if matches!(error.kind, GraphFault::NotFound) => gone.push(item.id.clone()),
+                Err(error) if is_gone(&error) => gone.push(item.id.clone()),
                 Err(error) => return Err(self.told(&error)),
             }
         }
@@ -187,6 +190,11 @@ impl Inner {
             .await
             .map_err(|error: GraphError| self.told(&error))
     }
+}
+
+/// Whether it is the message that is gone, and not the mailbox that is not there for a while.
+fn is_gone(error: &GraphError) -> bool {
+    matches!(error.kind, GraphFault::NotFound) && !error.mailbox_unknown()
 }
 
 fn places(items: &[MessageItem], wanted: impl Fn(&MessageItem) -> bool) -> Vec<usize> {

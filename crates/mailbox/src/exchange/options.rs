@@ -110,6 +110,12 @@ impl Addresses {
     }
 }
 
+/// The beginning of a secret's hash: enough to tell two apart, of no use for anything else.
+fn fingerprint(secret: &Secret) -> String {
+    let hash = blake3::hash(secret.expose().as_bytes()).to_hex();
+    hash.chars().take(16).collect()
+}
+
 /// What the secrets that the options name turned out to be.
 #[derive(Debug, Clone, Default)]
 pub struct ExchangeSecrets {
@@ -263,7 +269,16 @@ impl ExchangeOptions {
         if self.refresh_token.is_some() {
             return Ok(Credential::Refresh {
                 client_secret: secrets.password.clone(),
-                vault_name: format!("refresh-token {} {}", self.directory_id, self.application_id),
+                // The person is in it by the token that was given: two people of one app have two places.
+                vault_name: format!(
+                    "refresh-token {} {} {}",
+                    self.directory_id,
+                    self.application_id,
+                    secrets
+                        .refresh_token
+                        .as_ref()
+                        .map_or_else(String::new, fingerprint)
+                ),
                 initial: secrets.refresh_token.clone(),
             });
         }
@@ -384,6 +399,24 @@ mod tests {
             !format!("{options:?}").contains("s3cret"),
             "a secret stands in Debug"
         );
+    }
+
+    #[test]
+    fn two_people_of_one_app_have_two_places_for_their_tokens() {
+        let place = |token: &str| {
+            let options = read(&json!({"password": null, "refresh_token": token})).unwrap();
+            let secrets = ExchangeSecrets {
+                refresh_token: Some(Secret::new(token.into())),
+                ..ExchangeSecrets::default()
+            };
+            match options.credential(&secrets).unwrap() {
+                Credential::Refresh { vault_name, .. } => vault_name,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(place("anna's"), place("anna's"));
+        assert_ne!(place("anna's"), place("ben's"));
+        assert!(!place("anna's").contains("anna"));
     }
 
     #[test]

@@ -171,7 +171,8 @@ impl Inner {
                 tracing::debug!(mailbox = %self.address, "Exchange asks to slow down: the index serves");
             }
             Err(error) => {
-                if error.kind() == FsErrorKind::NotFound {
+                // What is too large may be smaller by now: a round that adds first and removes later would never pass.
+                if matches!(error.kind(), FsErrorKind::NotFound | FsErrorKind::TooLarge) {
                     state.index = None;
                 }
                 return Err(error);
@@ -198,7 +199,9 @@ impl Inner {
             };
             match done {
                 Ok(()) => return Ok(()),
-                Err(Refused::Asking(error)) if matches!(error.kind, GraphFault::Gone) => {
+                Err(Refused::Asking(error))
+                    if matches!(error.kind, GraphFault::Gone | GraphFault::Invalid) =>
+                {
                     tracing::debug!(mailbox = %self.address, "a folder is listed anew: its delta has expired");
                 }
                 Err(refused) => return Err(self.refused(refused)),
@@ -252,13 +255,11 @@ impl Inner {
         state: &mut State,
         mut round: Round<MessageItem>,
     ) -> Result<(), Refused> {
-        let mut touched: Vec<MessageId> = Vec::new();
         let mut listing = None;
         loop {
             let page = round.next(&self.graph, DELTA).await?;
             if let Some(index) = &mut state.index {
-                self.take_page(folder, index, page.items, &mut listing, &mut touched)
-                    .await?;
+                self.take_page(folder, index, page.items, &mut listing).await?;
             }
             if let Some(link) = page.link {
                 if let Some(index) = &mut state.index {
@@ -267,7 +268,7 @@ impl Inner {
                 break;
             }
         }
-        self.record(folder, state, &touched).await;
+        self.record(folder, state).await;
         Ok(())
     }
 
@@ -278,7 +279,6 @@ impl Inner {
         index: &mut Index,
         items: Vec<MessageItem>,
         listing: &mut Option<Index>,
-        touched: &mut Vec<MessageId>,
     ) -> FsResult<()> {
         let mut wanted: Vec<MessageId> = Vec::new();
         let mut told: HashMap<MessageId, Option<String>> = HashMap::new();
@@ -290,9 +290,7 @@ impl Inner {
                 .is_some_and(|parent| *parent != *folder.0);
             let bare = !self.every_message && item.has_attachments == Some(false);
             if item.removed.is_some() || elsewhere || bare {
-                if index.remove(&id) {
-                    touched.push(id);
-                }
+                index.remove(&id);
             } else if !index.is_current(&id, item.change_key.as_deref()) && !wanted.contains(&id) {
                 told.insert(id.clone(), item.change_key);
                 wanted.push(id);
@@ -310,7 +308,6 @@ impl Inner {
                 match listing.get(&id).filter(|_| now || listing.is_current(&id, stamp)) {
                     Some(known) => {
                         index.put(known.clone())?;
-                        touched.push(id);
                     }
                     // Gone, without attachments, or passed over by pages that shifted: asked by itself.
                     None => left.push(id),
@@ -325,35 +322,36 @@ impl Inner {
             if *place == *folder.0 && (self.every_message || !known.message.attachments.is_empty()) {
                 seen.insert(id.clone());
                 index.put(known)?;
-                touched.push(id);
             }
         }
         // Gone or moved since, or without attachments by now.
         for id in wanted.into_iter().filter(|id| !seen.contains(id)) {
-            if index.remove(&id) {
-                touched.push(id);
-            }
+            index.remove(&id);
         }
         Ok(())
     }
 
-    /// Writes down what changed, and where the next delta begins.
-    async fn record(&self, folder: &FolderId, state: &mut State, touched: &[MessageId]) {
-        let Some(index) = &state.index else {
+    /// Writes down what changed, and where the next delta begins. A call that is broken off in the middle has
+    /// all written anew the next time.
+    async fn record(&self, folder: &FolderId, state: &mut State) {
+        let Some(index) = &mut state.index else {
             return;
         };
         let space = self.space(folder);
-        let saved = if state.unrecorded {
-            self.around
-                .shelf
-                .replace(&space, &index.records(&self.form))
-                .await
+        let saved = if std::mem::replace(&mut state.unrecorded, true) {
+            let all = index.records(&self.form);
+            self.around.shelf.replace(&space, &all).await
         } else {
-            self.around.shelf.save(&space, &index.changes(touched)).await
+            self.around.shelf.save(&space, &index.changes()).await
         };
-        state.unrecorded = saved.is_err();
-        if let Err(error) = saved {
-            tracing::warn!(mailbox = %self.address, %error, "the index of a folder could not be recorded; after a restart it is listed anew");
+        match saved {
+            Ok(()) => {
+                state.unrecorded = false;
+                index.clean();
+            }
+            Err(error) => {
+                tracing::warn!(mailbox = %self.address, %error, "the index of a folder could not be recorded; after a restart it is listed anew");
+            }
         }
     }
 
@@ -365,7 +363,7 @@ impl Inner {
         match done {
             Ok(()) => {
                 state.unrecorded = true;
-                self.record(folder, &mut state, &[]).await;
+                self.record(folder, &mut state).await;
             }
             Err(error) => {
                 tracing::info!(mailbox = %self.address, %error, "changes of a folder cannot be followed yet: its next listing begins anew");
@@ -397,8 +395,7 @@ impl Inner {
             let Some(index) = &mut state.index else {
                 return Err(FsErrorKind::NotFound.into());
             };
-            self.take_page(folder, index, page.items, &mut listing, &mut Vec::new())
-                .await?;
+            self.take_page(folder, index, page.items, &mut listing).await?;
             if let Some(link) = page.link {
                 // What was listed and is not told of is not there.
                 for id in &listed {

@@ -71,6 +71,18 @@ impl Shared {
         }
         let content = self.store.open_part(&folder.id, &key.message, &key.part).await?;
         self.commit(owner, &target, &name, content).await?;
+        // That took its time: what somebody attached meanwhile must not go with the old draft.
+        match self.store.message(&folder.id, &key.message).await {
+            Ok(now) if is_last(&now, &key.part) => {}
+            Ok(_) => {
+                return Err(FsError::new(FsErrorKind::Refused).context(
+                    "somebody has attached more files to this draft meanwhile: it is there under both names",
+                ));
+            }
+            // Gone, as it is to be; the deletion says so.
+            Err(error) if error.kind() == FsErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         match self.store.delete_message(&folder.id, &key.message).await {
             Ok(()) => {}
             Err(error) if error.kind() == FsErrorKind::NotFound => {}

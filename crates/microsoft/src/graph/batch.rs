@@ -212,7 +212,9 @@ async fn chunk(mailbox: &GraphMailbox, items: &[BatchItem]) -> Result<Vec<BatchA
 fn passes(item: &BatchItem, error: &GraphError) -> bool {
     match error.kind {
         GraphFault::Throttled => true,
-        GraphFault::Unavailable => matches!(error.status, Some(409 | 503)) || item.repeat() == Repeat::Always,
+        GraphFault::Unavailable => {
+            error.status == Some(409) || error.says_unavailable() || item.repeat() == Repeat::Always
+        }
         GraphFault::Broken => item.repeat() == Repeat::Always,
         GraphFault::Unauthorized => true,
         _ => false,
@@ -229,7 +231,7 @@ fn judge(item: &BatchItem, answer: Response, tries: &Tries) -> BatchAnswer {
             other => other.as_u64().map(std::time::Duration::from_secs),
         });
         if matches!(found.kind, GraphFault::Unavailable)
-            && !matches!(answer.status, 409 | 503)
+            && !(answer.status == 409 || found.says_unavailable())
             && item.repeat() == Repeat::WhereRefused
         {
             found.uncertain = true;
@@ -244,7 +246,7 @@ fn judge(item: &BatchItem, answer: Response, tries: &Tries) -> BatchAnswer {
     }
     let gone = error
         .as_ref()
-        .is_some_and(|e| matches!(e.kind, GraphFault::NotFound));
+        .is_some_and(|e| matches!(e.kind, GraphFault::NotFound) && !e.mailbox_unknown());
     if gone && item.method == Method::DELETE && tries.made() > 0 {
         return BatchAnswer {
             status: 204,

@@ -139,6 +139,11 @@ impl GraphError {
         })
     }
 
+    /// Whether Graph itself says with 503 that it did not take the request: by a code, or by when to come back.
+    pub(super) fn says_unavailable(&self) -> bool {
+        self.status == Some(503) && (!self.code.is_empty() || self.retry_after.is_some())
+    }
+
     /// Whether it is the mailbox itself that is not there: unknown, without a licence, or not in the cloud.
     #[must_use]
     pub fn mailbox_unknown(&self) -> bool {
@@ -325,5 +330,18 @@ mod tests {
         assert!(of("ErrorInvalidUser").mailbox_unknown());
         assert!(!of("ErrorItemNotFound").mailbox_unknown());
         assert!(of("ErrorInvalidUser").to_string().contains("licence"));
+    }
+
+    #[test]
+    fn a_503_that_says_nothing_may_be_a_gateway_s() {
+        let bare = GraphError::read(503, b"upstream connect error");
+        assert!(!bare.says_unavailable());
+        let told = GraphError::read(503, br#"{"error":{"code":"serviceNotAvailable","message":"x"}}"#);
+        assert!(told.says_unavailable());
+        let later = GraphError {
+            retry_after: Some(Duration::from_secs(1)),
+            ..bare
+        };
+        assert!(later.says_unavailable());
     }
 }

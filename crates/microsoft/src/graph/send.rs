@@ -174,7 +174,13 @@ impl GraphMailbox {
         loop {
             match self.attempt(ask, &mut tries).await {
                 Ok(_) => return Ok(()),
-                Err(error) if tries.made > 0 && matches!(error.kind, GraphFault::NotFound) => return Ok(()),
+                Err(error)
+                    if tries.made > 0
+                        && matches!(error.kind, GraphFault::NotFound)
+                        && !error.mailbox_unknown() =>
+                {
+                    return Ok(());
+                }
                 Err(error) => self.again(ask.repeat, &mut tries, error).await?,
             }
         }
@@ -289,7 +295,8 @@ impl GraphMailbox {
             GraphFault::Throttled | GraphFault::Unavailable | GraphFault::Broken | GraphFault::Network
         );
         // Refused before anything happened; 409 is here the clash of two changes, another kind otherwise.
-        let refused = throttled || error.unsent || matches!(error.status, Some(409 | 503));
+        // A bare 503 may be a gateway's, whose service has worked before it was lost.
+        let refused = throttled || error.unsent || error.status == Some(409) || error.says_unavailable();
         if !passes {
             return Err(error);
         }

@@ -85,6 +85,79 @@ async fn folders_made_renamed_and_deleted_are_seen_with_the_next_look() {
     assert_eq!(world.standin.calls(), 1, "{:?}", world.standin.log());
 }
 
+/// What we change ourselves is told by no later delta as new: it must be written down all the same.
+#[tokio::test]
+async fn our_own_changes_survive_a_restart() {
+    let mut world = World::new();
+    for subject in ["kept", "deleted", "moved", "shorter"] {
+        let message = Message::new(subject).file("a.txt", "1").file("b.txt", "2");
+        world.mailbox.deliver("Inbox", message);
+    }
+    let inbox = world.inbox().await;
+    let archive = world.folder("Archive").await.id;
+    world.listing(&inbox).await;
+    world.settle().await;
+    let of = |subject: &'static str| world.message(&inbox, subject);
+    let (deleted, moved, shorter) = (of("deleted").await, of("moved").await, of("shorter").await);
+    world.store.delete_message(&inbox, &deleted.id).await.unwrap();
+    world
+        .store
+        .move_message(&inbox, &moved.id, &archive)
+        .await
+        .unwrap();
+    let part = &shorter.attachments[0].id;
+    world.store.delete_part(&inbox, &shorter.id, part).await.unwrap();
+    let draft = crate::Draft {
+        subject: "drafted".into(),
+        file_name: "d.txt".into(),
+        to: Vec::new(),
+    };
+    let content = Arc::new(crate::maildir::InMemory("draft".into()));
+    world.store.create_draft(&inbox, &draft, content).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        world.expire().await;
+        told.push(world.listing(&inbox).await);
+        world.restart();
+    }
+    let names: Vec<&str> = told[0].keys().map(String::as_str).collect();
+    assert_eq!(names, ["drafted", "kept", "shorter"]);
+    assert_eq!(told[0]["shorter"], ["b.txt"]);
+    assert!(told.iter().all(|listing| *listing == told[0]), "{told:?}");
+}
+
+/// A round that breaks in the middle has changed the index already: the next one tells it again, and it is
+/// written down then.
+#[tokio::test]
+async fn a_round_that_breaks_is_not_forgotten_at_a_restart() {
+    let mut world = World::new();
+    let ids: Vec<_> = (0..6)
+        .map(|n| {
+            let message = Message::new(&format!("M{n}")).file("a.txt", "1");
+            world.mailbox.deliver("Inbox", message)
+        })
+        .collect();
+    let inbox = world.inbox().await;
+    world.listing(&inbox).await;
+    world.settle().await;
+    for id in &ids[..4] {
+        world.mailbox.delete_message(id);
+    }
+    world.standin.faults().page_size(Some(2));
+    world.standin.faults().fail_next(1, "skiptoken", 403);
+    world.expire().await;
+    assert!(
+        world.messages(&inbox).await.is_err(),
+        "the second page was refused"
+    );
+    for _ in 0..2 {
+        world.expire().await;
+        let left: Vec<String> = world.listing(&inbox).await.into_keys().collect();
+        assert_eq!(left, ["M4", "M5"]);
+        world.restart();
+    }
+}
+
 #[tokio::test]
 async fn a_restart_costs_one_delta_call_for_each_folder() {
     let mut world = World::new();

@@ -72,7 +72,10 @@ async fn each_item_is_tried_again_by_its_own_rules() {
                 "raw" => json!({"status": 200, "headers": {"Content-Type": "text/plain"}, "body": "QQ=="}),
                 "unwell" if first => json!({"status": 504}),
                 "created" => json!({"status": 504, "body": {"error": {"code": "x"}}}),
-                "refused" if first => json!({"status": 503}),
+                "refused" if first => {
+                    json!({"status": 503, "body": {"error": {"code": "serviceNotAvailable"}}})
+                }
+                "gateway" => json!({"status": 503}),
                 "missing" => json!({"status": 404, "body": {"error": {"code": "ErrorItemNotFound"}}}),
                 "deleted" if first => json!({"status": 504}),
                 "deleted" => json!({"status": 404, "body": {"error": {"code": "ErrorItemNotFound"}}}),
@@ -95,12 +98,14 @@ async fn each_item_is_tried_again_by_its_own_rules() {
             BatchItem::get("embedded"),
             BatchItem::get("cut"),
             BatchItem::get("raw"),
+            post("gateway"),
         ])
         .await
         .unwrap();
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [200, 200, 200, 504, 200, 404, 204, 200, 200, 200]);
+    assert_eq!(statuses, [200, 200, 200, 504, 200, 404, 204, 200, 200, 200, 503]);
     assert!(answers[3].error.as_ref().unwrap().uncertain);
+    assert!(answers[10].error.as_ref().unwrap().uncertain);
     assert!(answers[7].body["of"].is_string() && answers[8].body["of"].is_string());
     let again: Vec<String> = stage.asked()[2].json()["requests"]
         .as_array()
