@@ -31,12 +31,12 @@ use tokio::sync::Mutex;
 
 use crate::{
     ChangeToken, Content, Draft, Folder, FolderId, Layout, MailStore, Mailbox, Message, MessageId,
-    OptionsError, Page, PageCursor, PartId, StoreAbilities, Surroundings, Template,
+    OptionsError, Page, PageCursor, PartId, StoreAbilities, Surroundings, Template, mailbox::to_its_end,
 };
 use delta::{First, Round};
 use folders::Folders;
 pub use options::{Addresses, ExchangeOptions, ExchangeSecrets};
-use sync::Slots;
+use sync::{Slot, Slots};
 use wire::{FIELDS, FolderItem, MessageItem};
 
 /// Messages on a page of what the index tells.
@@ -199,6 +199,17 @@ impl Inner {
             .is_some_and(|until| until > Instant::now())
     }
 
+    /// Brings a folder's index up to date, also when nobody waits for it any more: a client that gives up on the
+    /// first listing of a large folder finds it done when it comes again.
+    async fn refreshed(self: &Arc<Self>, folder: &FolderId, slot: &Arc<Slot>) -> FsResult<()> {
+        let (inner, folder, slot) = (Arc::clone(self), folder.clone(), Arc::clone(slot));
+        to_its_end(async move {
+            let mut state = slot.state.lock().await;
+            inner.refresh(&folder, &slot, &mut state, None).await
+        })
+        .await
+    }
+
     /// Brings folders and a folder's messages up to date: one call where both have a delta to follow.
     async fn look(self: &Arc<Self>, folder: Option<&FolderId>) -> FsResult<()> {
         let Some(folder) = folder else {
@@ -286,15 +297,17 @@ impl MailStore for Exchange {
     }
 
     async fn look(&self, folder: Option<&FolderId>) -> FsResult<()> {
-        self.inner.look(folder).await
+        let (inner, folder) = (Arc::clone(&self.inner), folder.cloned());
+        to_its_end(async move { inner.look(folder.as_ref()).await }).await
     }
 
     async fn messages(&self, folder: &FolderId, from: Option<&PageCursor>) -> FsResult<Page<Arc<Message>>> {
         let slot = self.inner.slot(folder);
-        let mut state = slot.state.lock().await;
-        if from.is_none() || state.index.is_none() {
-            self.inner.refresh(folder, &slot, &mut state, None).await?;
+        let begun = slot.state.lock().await.index.is_some();
+        if from.is_none() || !begun {
+            self.inner.refreshed(folder, &slot).await?;
         }
+        let state = slot.state.lock().await;
         let index = state.index.as_ref().ok_or(FsErrorKind::NotFound)?;
         let (items, more) = index.page(from.map(|cursor| &*cursor.0), PAGE);
         let next = items
@@ -306,8 +319,8 @@ impl MailStore for Exchange {
 
     async fn change_token(&self, folder: &FolderId) -> FsResult<Option<ChangeToken>> {
         let slot = self.inner.slot(folder);
-        let mut state = slot.state.lock().await;
-        self.inner.refresh(folder, &slot, &mut state, None).await?;
+        self.inner.refreshed(folder, &slot).await?;
+        let state = slot.state.lock().await;
         let index = state.index.as_ref().ok_or(FsErrorKind::NotFound)?;
         Ok(Some(ChangeToken(index.revision().to_string().into())))
     }

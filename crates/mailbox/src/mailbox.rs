@@ -315,7 +315,7 @@ impl FileSystem for Mailbox {
 
 /// Runs `work` to its end, also when nobody waits for it any more: a session that ends in the middle
 /// must not leave an attachment deleted and its empty message behind, or a draft without its name.
-async fn to_its_end<T: Send + 'static>(
+pub(crate) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = FsResult<T>> + Send + 'static,
 ) -> FsResult<T> {
     match tokio::spawn(work).await {

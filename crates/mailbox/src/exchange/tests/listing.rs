@@ -221,3 +221,37 @@ async fn a_folder_with_more_than_is_held_is_refused() {
     assert_eq!(refused.kind(), FsErrorKind::TooLarge);
     assert!(refused.message().contains("max_entries"));
 }
+
+/// A client that gives up in the middle of the first listing of a large folder is no reason to begin anew.
+#[tokio::test]
+async fn a_first_listing_goes_on_though_its_client_went() {
+    let world = World::new();
+    for n in 0..6 {
+        let message = Message::new(&format!("M{n}")).file("a.txt", "1");
+        world.mailbox.deliver("Inbox", message);
+    }
+    world.standin.faults().page_size(Some(2));
+    let inbox = world.inbox().await;
+    world.standin.clear_log();
+    let hold = world.standin.faults().hold("skip");
+    {
+        let mut asked = Box::pin(world.store.messages(&inbox, None));
+        let mut held = Box::pin(tokio::task::spawn_blocking(move || {
+            assert!(hold.wait(1, Duration::from_secs(20)));
+            hold
+        }));
+        let hold = tokio::select! {
+            _ = &mut asked => panic!("the second page is held"),
+            hold = &mut held => hold.unwrap(),
+        };
+        drop(asked);
+        hold.release();
+    }
+    assert_eq!(world.listing(&inbox).await.len(), 6);
+    world.settle().await;
+    let first = |call: &&portreeve_tests_microsoft::Call| {
+        call.target.contains("/messages?") && !call.target.contains("skip")
+    };
+    let log = world.standin.log();
+    assert_eq!(log.iter().filter(first).count(), 1, "{log:?}");
+}
