@@ -61,7 +61,6 @@ const PAGES: &[&str] = &[
     "mailbox/docs/exchange.md",
     "mailbox/docs/imap.md",
     "microsoft/docs/microsoft.md",
-    "mailbox/docs/imap.md",
     "store/docs/store.md",
     "auth/docs/ip-time-ban.md",
     "auth/docs/deny-username.md",
