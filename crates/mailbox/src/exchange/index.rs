@@ -325,6 +325,7 @@ impl Row {
             },
             attachments: attachments.collect(),
             complete: self.w,
+            stamp: self.k.as_str().into(),
         };
         Known {
             message: Arc::new(message),
@@ -364,6 +365,7 @@ mod tests {
             },
             attachments: parts.iter().map(attachment).collect(),
             complete: true,
+            stamp: "k1".into(),
         };
         Known {
             message: Arc::new(message),

@@ -76,8 +76,19 @@ impl Far {
         Self::fresh_for(Duration::ZERO)
     }
 
+    /// One that can give whole messages: a line for the subject, and the attachments one after another.
+    pub(super) fn whole() -> Arc<Self> {
+        let mut far = Self::build(Duration::ZERO);
+        far.abilities.whole = true;
+        Arc::new(far)
+    }
+
     pub(super) fn fresh_for(fresh_for: Duration) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::build(fresh_for))
+    }
+
+    fn build(fresh_for: Duration) -> Self {
+        Self {
             inside: Mutex::default(),
             abilities: StoreAbilities {
                 delete_part: true,
@@ -91,7 +102,7 @@ impl Far {
                 fresh_for,
                 remote: true,
             },
-        })
+        }
     }
 
     /// Makes the change after `n` others fail, and all that follow.
@@ -231,6 +242,7 @@ impl Inside {
             },
             attachments,
             complete: true,
+            stamp: Box::default(),
         };
         let mail = Mail {
             folder,
@@ -307,6 +319,14 @@ impl MailStore for Far {
         inside.turn();
         let content = inside.mail(folder, message)?.contents.get(part).cloned();
         Ok(Arc::new(InMemory(content.ok_or(FsErrorKind::NotFound)?)))
+    }
+
+    async fn open_message(&self, folder: &FolderId, message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        let mut inside = self.inside.lock();
+        let mail = inside.mail(folder, message)?;
+        let mut raw = format!("{}\n", mail.message.summary.subject).into_bytes();
+        raw.extend(mail.contents.values().flatten());
+        Ok(Arc::new(InMemory(raw.into())))
     }
 
     async fn delete_part(&self, folder: &FolderId, message: &MessageId, part: &PartId) -> FsResult<()> {
