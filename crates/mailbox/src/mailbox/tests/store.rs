@@ -62,6 +62,8 @@ pub(super) enum Act {
 pub(super) struct Far {
     pub(super) inside: Mutex<Inside>,
     abilities: StoreAbilities,
+    /// While this is held, a draft that is made does not come to its end.
+    pub(super) gate: tokio::sync::Mutex<()>,
 }
 
 const FOLDERS: [(&str, FolderKind); 4] = [
@@ -90,6 +92,7 @@ impl Far {
     fn build(fresh_for: Duration) -> Self {
         Self {
             inside: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
             abilities: StoreAbilities {
                 delete_part: true,
                 delete_message: true,
@@ -386,10 +389,12 @@ impl MailStore for Far {
         let size = usize::try_from(content.size()).unwrap();
         let bytes = content.read(0, size, Vec::new()).await?;
         let folder = place(folder)?;
-        self.change(|inside| {
+        let made = self.change(|inside| {
             let files = vec![(&*draft.file_name, bytes.into())];
             Ok(inside.make(folder, &draft.subject, files, draft.to.clone()))
-        })
+        });
+        let _open = self.gate.lock().await;
+        made
     }
 
     async fn drafts_folder(&self) -> FsResult<FolderId> {
