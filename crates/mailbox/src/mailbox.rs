@@ -45,8 +45,8 @@ use crate::{
     ShelfBook, Surroundings, name,
 };
 pub use intake::Spooling;
-use outbox::Outbox;
 pub(crate) use outbox::Outboxes;
+use outbox::Share;
 pub use policy::{OptionsError, Policy, option_problems};
 use renaming::Uploaded;
 use tree::{Dir, Node, Tree};
@@ -67,7 +67,7 @@ struct Shared {
     /// Sizes of whole messages and texts, by version.
     wholes_learnt: Mutex<HashMap<u64, u64>>,
     /// Only where uploads are sent.
-    outbox: Option<Arc<Outbox>>,
+    outbox: Option<Arc<Share>>,
     /// Held while a message is put into the Outbox.
     sending: tokio::sync::Mutex<()>,
 }
@@ -83,7 +83,7 @@ impl Mailbox {
         store: Arc<dyn MailStore>,
         book: Arc<dyn NameBook>,
         policy: Policy,
-        outbox: Option<Arc<Outbox>>,
+        outbox: Option<Arc<Share>>,
     ) -> Self {
         let can = store.abilities();
         let sends = outbox.is_some();
@@ -185,9 +185,11 @@ impl Mailbox {
         let scheme = format!("{}\n{}", mail.storage, policy.scheme());
         let book = ShelfBook::new(Arc::clone(&around.shelf), name, &scheme);
         let outbox = (policy.on_upload == OnUpload::Send).then(|| {
-            around
+            let delay = policy.send_delay;
+            let share = around
                 .outboxes
-                .get(name, &around.shelf, &store, policy.send_delay)
+                .get(name, &around.shelf, &mail.storage, &store, delay);
+            Arc::new(share)
         });
         Ok(Self::with(store, Arc::new(book), policy, outbox))
     }

@@ -205,6 +205,7 @@ impl Maildir {
                             summary: crate::Summary::default(),
                             attachments: Vec::new(),
                             complete: false,
+                            stamp: Box::default(),
                         }));
                     }
                 }

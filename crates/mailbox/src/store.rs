@@ -175,6 +175,9 @@ pub struct Message {
     /// Whether `attachments` is known to be all: when false (too many parts, too large, unreadable),
     /// no deletion of an attachment ever costs the message.
     pub complete: bool,
+    /// Changes whenever the store says that the message did (a draft that is edited); empty where messages
+    /// never change, or where that cannot be told.
+    pub stamp: Box<str>,
 }
 
 impl Message {

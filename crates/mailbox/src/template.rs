@@ -306,6 +306,7 @@ mod tests {
             },
             attachments: vec![],
             complete: true,
+            stamp: Box::default(),
         };
         let attachment = Attachment {
             id: "p".into(),

@@ -339,6 +339,7 @@ impl Row {
             },
             attachments: attachments.collect(),
             complete: self.w,
+            stamp: self.k.as_str().into(),
         };
         Known {
             message: Arc::new(message),
@@ -378,6 +379,7 @@ mod tests {
             },
             attachments: parts.iter().map(attachment).collect(),
             complete: true,
+            stamp: "k1".into(),
         };
         Known {
             message: Arc::new(message),

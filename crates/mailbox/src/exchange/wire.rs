@@ -177,6 +177,7 @@ impl MessageItem {
                 && self.more_attachments.is_none()
                 && !self.is_hollow(),
             attachments,
+            stamp: self.change_key.as_deref().unwrap_or_default().into(),
         }
     }
 }

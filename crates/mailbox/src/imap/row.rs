@@ -141,6 +141,7 @@ impl Known {
                 summary,
                 attachments,
                 complete,
+                stamp: Box::default(),
             }),
             places,
             texts,

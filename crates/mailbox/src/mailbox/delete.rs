@@ -150,6 +150,7 @@ impl Shared {
     ) -> FsResult<()> {
         let key = &item.key;
         let slot = self.views.slot(&target.id);
+        let _alone = slot.put_alone().await;
         let mut state = slot.lock().await;
         let book = self.book();
         let bindings = state.bindings(self, &target.id).await?;

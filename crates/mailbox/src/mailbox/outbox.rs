@@ -4,10 +4,12 @@
 //! Invariants: what was committed lies in the mailbox's drafts and its record on the shelf before that is
 //! answered; a restart neither loses it nor sends it twice (a draft that is gone was sent); an upload
 //! without a commit is never sent; what cannot be sent stays visible and is tried again, ever more rarely,
-//! and not for ever. One sender for each mailbox, however often its storage is set up anew.
+//! and not for ever. One sender for each mailbox, however many storages it has and however often they are set
+//! up anew; each storage sees its own.
 
 mod files;
 mod sender;
+mod share;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +25,9 @@ use tokio::{
     time::Instant,
 };
 
+use share::Sends;
+pub(super) use share::Share;
+
 use super::now;
 use crate::{Change, FolderId, MailStore, MessageId, Shelf};
 
@@ -37,11 +42,10 @@ pub(crate) struct Outboxes(SyncMutex<HashMap<String, Weak<Outbox>>>);
 
 /// One mailbox's.
 pub(super) struct Outbox {
-    /// The latest: credentials may have changed.
-    store: SyncMutex<Arc<dyn MailStore>>,
+    /// What can send: at least one.
+    stores: SyncMutex<Vec<Sends>>,
     shelf: Arc<dyn Shelf>,
     space: String,
-    delay: SyncMutex<Duration>,
     state: Mutex<State>,
     changed: Notify,
     /// Seconds since 1970, and when that was: steps of the clock send nothing early.
@@ -60,6 +64,9 @@ struct State {
 /// A message that waits to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiting {
+    /// The storage it was uploaded to.
+    #[serde(default)]
+    storage: String,
     /// To whom.
     pub(super) to: String,
     /// Name of its file.
@@ -98,33 +105,32 @@ impl Waiting {
 }
 
 impl Outboxes {
-    /// The Outbox of the mailbox `name`, which `store` and `delay` serve from now on.
+    /// What `storage` has of the Outbox of the mailbox `name`; its uploads are sent by `store`, after `delay`.
     pub(super) fn get(
         &self,
         name: &str,
         shelf: &Arc<dyn Shelf>,
+        storage: &str,
         store: &Arc<dyn MailStore>,
         delay: Duration,
-    ) -> Arc<Outbox> {
+    ) -> Share {
         let mut all = self.0.lock();
         if let Some(outbox) = all.get(name).and_then(Weak::upgrade) {
-            *outbox.store.lock() = Arc::clone(store);
-            *outbox.delay.lock() = delay;
-            return outbox;
+            return Share::new(outbox, storage, store, delay);
         }
         all.retain(|_, outbox| outbox.strong_count() > 0);
         let outbox = Arc::new(Outbox {
-            store: SyncMutex::new(Arc::clone(store)),
+            stores: SyncMutex::default(),
             shelf: Arc::clone(shelf),
             space: format!("outbox\n{name}"),
-            delay: SyncMutex::new(delay),
             state: Mutex::default(),
             changed: Notify::new(),
             began: (now(), Instant::now()),
         });
         all.insert(name.to_owned(), Arc::downgrade(&outbox));
+        let share = Share::new(Arc::clone(&outbox), storage, store, delay);
         outbox.start();
-        outbox
+        share
     }
 }
 
@@ -145,10 +151,6 @@ impl Outbox {
     fn now(&self) -> u64 {
         let (seconds, then) = self.began;
         seconds.saturating_add(then.elapsed().as_secs())
-    }
-
-    pub(super) fn store(&self) -> Arc<dyn MailStore> {
-        Arc::clone(&self.store.lock())
     }
 
     /// What waits, read from the shelf where that has not been done yet.
@@ -178,25 +180,16 @@ impl Outbox {
     }
 
     /// Everything that waits, by recipient and name.
-    pub(super) async fn all(&self) -> FsResult<Vec<Waiting>> {
+    async fn all(&self) -> FsResult<Vec<Waiting>> {
         let mut all: Vec<Waiting> = self.state().await?.waiting.values().cloned().collect();
         all.sort_by(|a, b| (&a.to, &a.name).cmp(&(&b.to, &b.name)));
         Ok(all)
     }
 
-    pub(super) async fn find(&self, to: &str, name: &str) -> FsResult<Option<Waiting>> {
-        let state = self.state().await?;
-        let found = state
-            .waiting
-            .values()
-            .find(|waiting| waiting.to == to && waiting.name == name);
-        Ok(found.cloned())
-    }
-
     /// Takes a message in: it is sent after the delay.
-    pub(super) async fn add(self: &Arc<Self>, mut waiting: Waiting) -> FsResult<()> {
+    async fn add(self: &Arc<Self>, mut waiting: Waiting, delay: Duration) -> FsResult<()> {
         let mut state = self.state().await?;
-        waiting.due = self.now().saturating_add(self.delay.lock().as_secs());
+        waiting.due = self.now().saturating_add(delay.as_secs());
         self.record(&waiting).await?;
         state.waiting.insert(waiting.message.clone(), waiting);
         drop(state);
@@ -206,10 +199,10 @@ impl Outbox {
     }
 
     /// Puts `anew` in the place of `old`, which is not sent any more.
-    async fn replace(self: &Arc<Self>, old: &Waiting, mut anew: Waiting) -> FsResult<()> {
+    async fn replace(self: &Arc<Self>, old: &Waiting, mut anew: Waiting, delay: Duration) -> FsResult<()> {
         let mut state = self.state().await?;
         state.check_idle(old)?;
-        anew.due = self.now().saturating_add(self.delay.lock().as_secs());
+        anew.due = self.now().saturating_add(delay.as_secs());
         let key = old.message.clone();
         // Both or none: neither is sent twice, nor lost.
         self.shelf
@@ -224,19 +217,17 @@ impl Outbox {
     }
 
     /// That one more may wait.
-    pub(super) async fn check_room(&self) -> FsResult<()> {
+    async fn check_room(&self) -> FsResult<()> {
         if self.state().await?.waiting.len() < MAX_WAITING {
             return Ok(());
         }
         Err(FsError::new(FsErrorKind::Busy).context("too many messages wait in the Outbox; try again later"))
     }
 
-    /// Takes a message back; when this answers well it will not be sent.
-    pub(super) async fn cancel(&self, waiting: &Waiting) -> FsResult<()> {
+    async fn cancel(&self, waiting: &Waiting, store: &Arc<dyn MailStore>) -> FsResult<()> {
         let mut state = self.state().await?;
         state.check_idle(waiting)?;
         let (folder, message) = waiting.ids();
-        let store = self.store();
         // Where it was sent already it may still be there, in another folder, and is not to be deleted.
         let gone = match store.message(&folder, &message).await {
             Ok(_) => store.delete_message(&folder, &message).await,

@@ -133,7 +133,10 @@ impl Shared {
                     base: BaseName::new(&template.expand(&facts)),
                 });
             }
-            let mut hidden = false;
+            // What is not shown for its kind, or not known, is in the whole message all the same.
+            let hides = |a: &Attachment| !self.policy.filter.shows(&BaseName::new(&a.name).numbered(0));
+            let mut unseen = message.attachments.iter().filter(|a| !self.is_visible(a));
+            let mut hidden = self.policy.filter.is_by_name() && (!message.complete || unseen.any(hides));
             for attachment in &message.attachments {
                 if !self.is_visible(attachment) {
                     continue;

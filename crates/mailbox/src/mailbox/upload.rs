@@ -134,8 +134,10 @@ impl Shared {
         name: &str,
         content: Arc<dyn Content>,
     ) -> FsResult<Entry> {
-        // The lock keeps every other commit and every listing of the folder from giving the name away.
+        // Every other commit waits; the reservation keeps listings of the folder from giving the name away,
+        // and lets them be answered while the draft is made, which can take minutes.
         let slot = self.views.slot(&folder.id);
+        let _alone = slot.put_alone().await;
         let mut state = slot.lock().await;
         self.refresh(folder, &mut state, Need::Fresh).await?;
         let folders = self.tree.children(Some(&folder.id), Need::Fresh).await?;
@@ -148,6 +150,8 @@ impl Shared {
             return Err(taken(name, shown));
         }
         bindings.free_rested(name);
+        let reserved = slot.reserve(name);
+        drop(state);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let draft = Draft {
             subject: stem.to_owned(),
@@ -157,8 +161,11 @@ impl Shared {
         let message = self
             .store
             .create_draft(&folder.id, &draft, Arc::clone(&content))
-            .await?;
+            .await;
+        let mut state = slot.lock().await;
+        drop(reserved);
         state.stale();
+        let message = message?;
         let attachment = message.attachments.iter().find(|a| a.counts());
         let attachment = attachment.ok_or_else(|| {
             FsError::new(FsErrorKind::Backend).context("the store made a draft without its attachment")

@@ -1,7 +1,8 @@
 //! What each folder shows: its files under their names, kept between operations.
 //!
 //! Invariants: one refresh of a folder at a time; a view is replaced as a whole; bindings are
-//! recorded before the names are answered. While the store asks us to slow down, the last view serves.
+//! recorded before the names are answered. While the store asks us to slow down, or a draft is being made in
+//! the folder, the last view serves: a draft is not seen before it is whole, nor its name given away.
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,7 @@ use crate::{
     ChangeToken, Folder, FolderId, FolderKind, StoreAbilities,
     bind::Bindings,
     book::{Binding, NameBook, PartKey},
+    name::fold,
 };
 
 /// Folders of which the view is held, beyond those in use.
@@ -59,6 +61,19 @@ pub(super) struct Slot {
     state: Mutex<State>,
     used: AtomicU64,
     files: AtomicU64,
+    /// Held by whoever puts a message into the folder under a name, from before its view is asked.
+    putting: Mutex<()>,
+    /// The name of the draft that is being made.
+    reserved: SyncMutex<Option<String>>,
+}
+
+/// A name that is kept for a draft while that is made.
+pub(super) struct Reserved<'a>(&'a Slot);
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        *self.0.reserved.lock() = None;
+    }
 }
 
 #[derive(Default)]
@@ -91,6 +106,8 @@ impl Views {
                 state: Mutex::default(),
                 used: AtomicU64::new(0),
                 files: AtomicU64::new(0),
+                putting: Mutex::default(),
+                reserved: SyncMutex::default(),
             })
         });
         slot.used.store(now, Ordering::Relaxed);
@@ -141,6 +158,22 @@ impl Views {
 impl Slot {
     pub(super) async fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().await
+    }
+
+    /// Lets one at a time put messages into the folder.
+    pub(super) async fn put_alone(&self) -> MutexGuard<'_, ()> {
+        self.putting.lock().await
+    }
+
+    #[cfg(test)]
+    pub(super) fn reserves(&self) -> Option<String> {
+        self.reserved.lock().clone()
+    }
+
+    /// Keeps a name that is free, and the view as it is; who does so puts alone.
+    pub(super) fn reserve(&self, name: &str) -> Reserved<'_> {
+        *self.reserved.lock() = Some(name.to_owned());
+        Reserved(self)
     }
 }
 
@@ -233,7 +266,11 @@ impl Shared {
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
         let bindings = state.bindings(self, &folder.id).await?;
-        Ok(bindings.alike(name).map(str::to_owned))
+        if let Some(shown) = bindings.alike(name) {
+            return Ok(Some(shown.to_owned()));
+        }
+        let reserved = slot.reserved.lock().clone();
+        Ok(reserved.filter(|reserved| fold(reserved) == fold(name)))
     }
 
     /// The files of a folder.
@@ -243,6 +280,11 @@ impl Shared {
         }
         let slot = self.views.slot(&folder.id);
         let mut state = slot.lock().await;
+        if slot.reserved.lock().is_some()
+            && let Some(view) = &state.view
+        {
+            return Ok(Arc::clone(view));
+        }
         let view = self.refresh(folder, &mut state, need).await?;
         let names = state.bindings.as_ref().map_or(0, Bindings::len);
         slot.files

@@ -62,7 +62,12 @@ impl Shared {
         // An attachment that goes changes the whole message.
         let parts = message.attachments.iter().map(|attachment| &*attachment.id.0);
         let parts = parts.filter(|_| whole == Whole::Message);
-        let named = version([&*message.id.0, whole.id()].into_iter().chain(parts));
+        // So does whoever edits a draft: then neither size nor version holds any longer.
+        let named = version(
+            [&*message.id.0, whole.id(), &*message.stamp]
+                .into_iter()
+                .chain(parts),
+        );
         entry.version = Some(named);
         entry.size = self.wholes_learnt.lock().get(&named).copied();
         let key = PartKey {

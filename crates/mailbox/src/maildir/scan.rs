@@ -274,6 +274,7 @@ impl Inner {
                 .map(|part| part.attachment.clone())
                 .collect(),
             complete: inspected.complete,
+            stamp: Box::default(),
         };
         let parts = inspected.parts.iter();
         let parsed = Parsed {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use portreeve_model::{Name, Timestamp, VPath};
 use portreeve_vfs::{Cursor, Entry, FsError, FsErrorKind, FsResult, Listing};
 
-use super::{OUTBOX, Outbox, Waiting};
+use super::{OUTBOX, Share, Waiting};
 use crate::{
     Content, Draft,
     address::is_address,
@@ -42,7 +42,7 @@ impl Shared {
         Ok(self.outbox()?.find(to, name).await?.map(Node::Waiting))
     }
 
-    pub(in crate::mailbox) fn outbox(&self) -> FsResult<&Arc<Outbox>> {
+    pub(in crate::mailbox) fn outbox(&self) -> FsResult<&Arc<Share>> {
         self.outbox.as_ref().ok_or_else(|| FsErrorKind::NotFound.into())
     }
 
@@ -143,7 +143,7 @@ impl Shared {
 
     /// A draft to `to`, in the folder of drafts; nobody has been told of it yet.
     async fn draft_to_send(&self, to: &str, name: &str, content: Arc<dyn Content>) -> FsResult<Waiting> {
-        let store = self.outbox()?.store();
+        let store = Arc::clone(self.outbox()?.store());
         let folder = store.drafts_folder().await?;
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let draft = Draft {
@@ -155,6 +155,7 @@ impl Shared {
         let message = store.create_draft(&folder, &draft, content).await?;
         let part = message.attachments.iter().find(|attachment| attachment.counts());
         let waiting = Waiting {
+            storage: self.outbox()?.storage().to_owned(),
             to: to.to_owned(),
             name: name.to_owned(),
             folder: folder.0.to_string(),

@@ -68,7 +68,10 @@ impl Outbox {
 
     async fn send(&self, waiting: &Waiting) {
         let (folder, message) = waiting.ids();
-        let sent = self.store().send_draft(&folder, &message).await;
+        let sent = match self.store_of(&waiting.storage) {
+            Some(store) => store.send_draft(&folder, &message).await,
+            None => Err(FsErrorKind::Backend.into()),
+        };
         let mut state = self.state.lock().await;
         match sent {
             Err(error) if error.kind() != FsErrorKind::NotFound => {

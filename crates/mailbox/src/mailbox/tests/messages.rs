@@ -1,7 +1,10 @@
 //! Each message a directory.
 
-use super::*;
-use crate::Layout;
+use portreeve_microsoft::{Cloud, MemoryVault};
+use portreeve_vfs::SpoolArea;
+
+use super::{store::Far, *};
+use crate::{Layout, MailOptions, MailStore, MemoryShelf, Surroundings};
 
 fn world(change: impl Fn(&mut MaildirOptions)) -> World {
     World::empty(|options| {
@@ -138,4 +141,77 @@ async fn messages_move_with_their_directory() {
         ["a", "b", "body.txt", "message.eml"]
     );
     assert_eq!(world.get("/Done/one/b").await.unwrap(), b"b");
+}
+
+/// The mailbox over one that is far away.
+fn over(far: &Arc<Far>, exclude: &[&str]) -> Mailbox {
+    let spool = Arc::new(SpoolArea::new(std::env::temp_dir(), 1 << 20, 1 << 20));
+    let cloud = Cloud::new(Arc::new(MemoryVault::default()));
+    let mail = MailOptions {
+        layout: Layout::Messages,
+        exclude: exclude.iter().map(|&name| name.into()).collect(),
+        ..MailOptions::default()
+    };
+    let around = Surroundings::new(Arc::new(MemoryShelf::default()), spool, cloud);
+    Mailbox::over(Arc::clone(far) as Arc<dyn MailStore>, "test", &mail, &around).unwrap()
+}
+
+#[tokio::test]
+async fn a_draft_that_is_edited_has_another_size_and_version() {
+    let far = Far::whole();
+    let id = far.deliver("draft", &[("a", "x")]);
+    let mailbox = over(&far, &[]);
+    let whole = path("/Inbox/draft/message.eml");
+    let before = mailbox.stat(&cx(), &whole, Links::Keep).await.unwrap();
+    assert_eq!(before.size, Some(7));
+    assert_eq!(mailbox.stat(&cx(), &whole, Links::Keep).await.unwrap(), before);
+    let attachment = path("/Inbox/draft/a");
+    let part = mailbox.stat(&cx(), &attachment, Links::Keep).await.unwrap();
+    {
+        let mut inside = far.inside.lock();
+        let mail = inside.mails.get_mut(&id).unwrap();
+        mail.message.summary.subject = "draft, and more".into();
+        mail.message.stamp = "2".into();
+    }
+    mailbox.look_again();
+    // The name was given already, and stays.
+    let after = mailbox.stat(&cx(), &whole, Links::Keep).await.unwrap();
+    assert_eq!(after.size, Some(17));
+    assert_ne!(after.version, before.version);
+    let opened = mailbox.open_read(&cx(), &whole).await.unwrap();
+    assert_eq!(
+        opened.read(0, 99, Vec::new()).await.unwrap(),
+        b"draft, and more\nx"
+    );
+    assert_eq!(mailbox.stat(&cx(), &attachment, Links::Keep).await.unwrap(), part);
+}
+
+#[tokio::test]
+async fn the_whole_is_not_shown_where_what_it_hides_is_unknown() {
+    let far = Far::whole();
+    let part = far.deliver("part", &[("a", "x")]);
+    far.deliver("all", &[("a", "x")]);
+    far.inside.lock().mails.get_mut(&part).unwrap().message.complete = false;
+    let there = async |exclude: &[&str], subject: &str| {
+        let whole = path(&format!("/Inbox/{subject}/message.eml"));
+        over(&far, exclude).stat(&cx(), &whole, Links::Keep).await.is_ok()
+    };
+    assert!(there(&[], "part").await, "nothing is hidden by name");
+    assert!(there(&["*.xlsx"], "all").await);
+    assert!(!there(&["*.xlsx"], "part").await);
+}
+
+#[tokio::test]
+async fn what_is_part_of_the_text_is_judged_by_its_name_too() {
+    let world = world(|options| options.mail.exclude = vec!["*.xlsx".into()]);
+    for (n, name) in ["a.png", "b.xlsx"].into_iter().enumerate() {
+        let inline = format!(
+            "--b\r\nContent-Type: image/png; name={name}\r\nContent-Disposition: inline\r\n\
+             Content-ID: <1>\r\n\r\nx\r\n--b--"
+        );
+        let raw = mail(name, 1, &[]).replace("--b--", &inline);
+        world.deliver(&format!("cur/{n}.x:2,"), raw);
+    }
+    assert_eq!(world.list("/Inbox/a.png").await, ["body.txt", "message.eml"]);
+    assert_eq!(world.list("/Inbox/b.xlsx").await, ["body.txt"]);
 }

@@ -88,6 +88,17 @@ impl Post {
         Mailbox::over(Arc::clone(far) as Arc<dyn MailStore>, "test", &mail, around).unwrap()
     }
 
+    /// Another storage over the same mailbox, or the same one set up anew.
+    fn also(&self, storage: &str, far: &Arc<Far>, delay: &str) -> Mailbox {
+        let mail = MailOptions {
+            on_upload: OnUpload::Send,
+            storage: storage.into(),
+            send_delay: serde_json::from_str(&format!("\"{delay}\"")).unwrap(),
+            ..MailOptions::default()
+        };
+        Mailbox::over(Arc::clone(far) as Arc<dyn MailStore>, "test", &mail, &self.around).unwrap()
+    }
+
     /// As after the process died: what it still does reaches neither mailbox nor shelf.
     fn restart(self) -> Self {
         let far = Far::new();
@@ -263,6 +274,89 @@ async fn two_of_one_mailbox_send_once() {
     seconds(60).await;
     assert_eq!(post.sent(), [to_bob("a")]);
     drop(other);
+}
+
+#[tokio::test(start_paused = true)]
+async fn storages_of_one_mailbox_see_and_delay_what_is_theirs() {
+    let post = Post::new();
+    let other = post.also("other", &post.far, "1h");
+    let file = format!("{BOB}/a");
+    post.put(&file, "x").await.unwrap();
+    let at = path(&file);
+    let missing = Some(FsErrorKind::NotFound);
+    assert_eq!(kind(other.stat(&cx(), &at, Links::Keep).await), missing);
+    assert_eq!(kind(other.open_read(&cx(), &at).await), missing);
+    assert_eq!(kind(other.remove(&cx(), &at, Removal::File).await), missing);
+    let to = path(&format!("{BOB}/b"));
+    let renamed = other.rename(&cx(), &at, &to, Rename::NoReplace).await;
+    assert_eq!(kind(renamed), missing);
+    let mut listing = other.list(&cx(), &path("/Outbox"), None).await.unwrap();
+    assert!(listing.next(9).await.unwrap().is_empty());
+    // Nor does what one has waiting take the name from the other, or its delay.
+    let how = OpenWrite::new(WriteMode::Replace);
+    let open = other.open_write(&cx(), &at, how).await.unwrap();
+    open.write(0, vec!["y".into()]).await.unwrap();
+    open.commit().await.unwrap();
+    assert_eq!((post.list(BOB).await, post.drafts()), (vec!["a".to_owned()], 2));
+    seconds(60).await;
+    assert_eq!(post.sent(), [to_bob("a")]);
+    assert!(other.stat(&cx(), &at, Links::Keep).await.is_ok());
+    seconds(3600).await;
+    assert_eq!(post.sent(), [to_bob("a"), to_bob("a")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_set_up_anew_sends_when_it_is_used_or_the_former_is_gone() {
+    // As with credentials that do not work: nothing is there.
+    let bad = Far::new();
+    bad.inside.lock().send_fails = true;
+    let post = Post::new();
+    post.put(&format!("{BOB}/a"), "x").await.unwrap();
+    // A reload that is refused has opened its storages, for a while or longer.
+    let refused = post.also("", &bad, "1s");
+    seconds(60).await;
+    drop(refused);
+    post.put(&format!("{BOB}/b"), "x").await.unwrap();
+    seconds(60).await;
+    assert_eq!(post.sent(), [to_bob("a"), to_bob("b")]);
+
+    // Another password is set: the former one does not work any more, and has sessions still.
+    let moved = |from: &Arc<Far>| {
+        let to = Far::new();
+        std::mem::swap(&mut *to.inside.lock(), &mut *from.inside.lock());
+        from.inside.lock().send_fails = true;
+        to
+    };
+    post.put(&format!("{BOB}/c"), "x").await.unwrap();
+    let second = moved(&post.far);
+    let unused = post.also("", &second, "30s");
+    seconds(3600).await;
+    assert_eq!(second.inside.lock().sent.len(), 2);
+    let Post {
+        mailbox,
+        around,
+        line,
+        ..
+    } = post;
+    drop(mailbox);
+    seconds(7200).await;
+    assert_eq!(second.inside.lock().sent.len(), 3, "its sessions are gone");
+
+    let mut post = Post {
+        far: Arc::clone(&second),
+        line,
+        around,
+        mailbox: unused,
+    };
+    post.put(&format!("{BOB}/d"), "x").await.unwrap();
+    let third = moved(&second);
+    let used = post.also("", &third, "30s");
+    used.list(&cx(), &path("/Outbox"), None).await.unwrap();
+    // Who still uses the former one does not bring it back.
+    post.list("/Outbox").await;
+    seconds(60).await;
+    assert_eq!(third.inside.lock().sent.len(), 4, "somebody uses it");
+    post.mailbox = used;
 }
 
 #[tokio::test(start_paused = true)]

@@ -62,6 +62,8 @@ pub(super) enum Act {
 pub(super) struct Far {
     pub(super) inside: Mutex<Inside>,
     abilities: StoreAbilities,
+    /// While this is held, a draft that is made does not come to its end.
+    pub(super) gate: tokio::sync::Mutex<()>,
 }
 
 const FOLDERS: [(&str, FolderKind); 4] = [
@@ -76,9 +78,21 @@ impl Far {
         Self::fresh_for(Duration::ZERO)
     }
 
+    /// One that can give whole messages: a line for the subject, and the attachments one after another.
+    pub(super) fn whole() -> Arc<Self> {
+        let mut far = Self::build(Duration::ZERO);
+        far.abilities.whole = true;
+        Arc::new(far)
+    }
+
     pub(super) fn fresh_for(fresh_for: Duration) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::build(fresh_for))
+    }
+
+    fn build(fresh_for: Duration) -> Self {
+        Self {
             inside: Mutex::default(),
+            gate: tokio::sync::Mutex::default(),
             abilities: StoreAbilities {
                 delete_part: true,
                 delete_message: true,
@@ -91,7 +105,7 @@ impl Far {
                 fresh_for,
                 remote: true,
             },
-        })
+        }
     }
 
     /// Makes the change after `n` others fail, and all that follow.
@@ -231,6 +245,7 @@ impl Inside {
             },
             attachments,
             complete: true,
+            stamp: Box::default(),
         };
         let mail = Mail {
             folder,
@@ -309,6 +324,14 @@ impl MailStore for Far {
         Ok(Arc::new(InMemory(content.ok_or(FsErrorKind::NotFound)?)))
     }
 
+    async fn open_message(&self, folder: &FolderId, message: &MessageId) -> FsResult<Arc<dyn Content>> {
+        let mut inside = self.inside.lock();
+        let mail = inside.mail(folder, message)?;
+        let mut raw = format!("{}\n", mail.message.summary.subject).into_bytes();
+        raw.extend(mail.contents.values().flatten());
+        Ok(Arc::new(InMemory(raw.into())))
+    }
+
     async fn delete_part(&self, folder: &FolderId, message: &MessageId, part: &PartId) -> FsResult<()> {
         self.change(|inside| {
             let mail = inside.mail(folder, message)?;
@@ -366,10 +389,12 @@ impl MailStore for Far {
         let size = usize::try_from(content.size()).unwrap();
         let bytes = content.read(0, size, Vec::new()).await?;
         let folder = place(folder)?;
-        self.change(|inside| {
+        let made = self.change(|inside| {
             let files = vec![(&*draft.file_name, bytes.into())];
             Ok(inside.make(folder, &draft.subject, files, draft.to.clone()))
-        })
+        });
+        let _open = self.gate.lock().await;
+        made
     }
 
     async fn drafts_folder(&self) -> FsResult<FolderId> {

@@ -271,3 +271,57 @@ async fn folders_are_made_renamed_and_removed() {
     assert_eq!(kind(remove("/Plain").await), Some(FsErrorKind::NotEmpty));
     assert!(world.root(".Plain/new/1.x").exists());
 }
+
+#[tokio::test]
+async fn a_folder_answers_while_a_draft_is_made_in_it() {
+    use crate::{MemoryShelf, Surroundings};
+    let far = store::Far::new();
+    far.deliver("s", &[("old", "x")]);
+    let spool = portreeve_vfs::SpoolArea::new(std::env::temp_dir(), 1 << 20, 1 << 20);
+    let vault = Arc::new(portreeve_microsoft::MemoryVault::default());
+    let cloud = portreeve_microsoft::Cloud::new(vault);
+    let around = Surroundings::new(Arc::new(MemoryShelf::default()), Arc::new(spool), cloud);
+    let mail = crate::MailOptions {
+        on_upload: OnUpload::Draft,
+        ..crate::MailOptions::default()
+    };
+    let store = Arc::clone(&far) as Arc<dyn crate::MailStore>;
+    let mailbox = Mailbox::over(store, "test", &mail, &around).unwrap();
+    let list = async || {
+        let (cx, inbox) = (cx(), path("/Inbox"));
+        let listed = mailbox.list(&cx, &inbox, None);
+        let deadline = std::time::Duration::from_secs(20);
+        let mut listing = tokio::time::timeout(deadline, listed).await.unwrap().unwrap();
+        let entries = listing.next(9).await.unwrap().into_iter();
+        entries
+            .map(|entry| entry.name.unwrap().to_string())
+            .collect::<Vec<_>>()
+    };
+    let new = path("/Inbox/new");
+    let how = || OpenWrite::new(WriteMode::Replace);
+    for (fails, want) in [(true, vec!["s-old"]), (false, vec!["new", "s-old"])] {
+        let open = mailbox.open_write(&cx(), &new, how()).await.unwrap();
+        open.write(0, vec!["y".into()]).await.unwrap();
+        if fails {
+            far.fail(0, store::Fails::Before);
+        }
+        let gate = far.gate.lock().await;
+        let commit = open.commit();
+        tokio::pin!(commit);
+        while mailbox.shared.views.slot(&"Inbox".into()).reserves().is_none() {
+            assert!(futures::poll!(&mut commit).is_pending());
+            tokio::task::yield_now().await;
+        }
+        // What is made is there already, and not shown; its name is nobody else's.
+        assert_eq!(list().await, ["s-old"]);
+        let stat = mailbox.stat(&cx(), &path("/Inbox/s-old"), Links::Keep).await;
+        assert_eq!(stat.unwrap().size, Some(1));
+        assert!(mailbox.open_read(&cx(), &path("/Inbox/s-old")).await.is_ok());
+        let other = mailbox.open_write(&cx(), &path("/Inbox/NEW"), how()).await;
+        assert_eq!(kind(other), Some(FsErrorKind::InvalidName));
+        drop(gate);
+        assert_eq!(commit.await.is_err(), fails);
+        far.heal();
+        assert_eq!(list().await, want);
+    }
+}
