@@ -82,8 +82,8 @@ struct Inner {
     /// The server's word for the length of a part was wrong once.
     estimates: AtomicBool,
     revision: AtomicU64,
-    /// Changes of messages go one by one.
-    changing: tokio::sync::Mutex<()>,
+    /// Changes of messages go one by one, whichever storage they come through: the records are shared.
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// How a mailbox is treated: what the options say of it beyond the connection.
@@ -102,6 +102,7 @@ impl Imap {
         let inner = Arc::new(Inner {
             pool,
             around: around.clone(),
+            changing: around.turn(&how.space),
             ledger: Ledger::new(Arc::clone(&around.shelf), how.space.clone()),
             space: how.space,
             fresh_for: how.fresh_for,
@@ -113,7 +114,6 @@ impl Imap {
             slots: Slots::default(),
             estimates: AtomicBool::new(false),
             revision: AtomicU64::new(1),
-            changing: tokio::sync::Mutex::default(),
         });
         Self {
             watch: how.idle.then(|| Watch::new(&inner)),

@@ -26,10 +26,13 @@ use super::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a server may take nothing of what is sent.
 const STALL: Duration = Duration::from_secs(60);
-/// How long an open folder is taken for the one of its name: another client may have renamed it.
-const SELECTED: Duration = Duration::from_secs(10);
+/// How long an open folder is taken for the one of its name: another client may have renamed it. In tests it is
+/// opened anew for each command, as for one that takes long.
+const SELECTED: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
 /// Most bytes of data that one command may bring.
 const MAX_ANSWER: usize = 64 << 20;
+/// Most responses beside the one that was waited for, where nothing was asked for.
+const MAX_UNASKED: usize = 10_000;
 /// Most responses to one command.
 const MAX_RESPONSES: usize = 400_000;
 
@@ -60,6 +63,8 @@ pub(super) struct Selected {
     pub(super) name: String,
     /// Whether it can be changed.
     pub(super) writable: bool,
+    /// Whether messages can be marked as deleted for good, as far as the server tells.
+    pub(super) deletes: bool,
     /// What its UIDs hang on.
     pub(super) validity: u32,
     /// The UID that the next message will have, where it is told.
@@ -407,7 +412,7 @@ impl Connection {
 
     /// Waits for the end of a command, whatever it is.
     async fn end(&mut self, tag: &str) -> Result<(Vec<Data>, Status), ImapError> {
-        let mut data = Vec::new();
+        let mut data: Vec<Data> = Vec::new();
         for _ in 0..MAX_RESPONSES {
             match self.response().await? {
                 Response::Status(status) if status.tag.as_deref() == Some(tag.as_bytes()) => {
@@ -419,6 +424,12 @@ impl Connection {
                 Response::Status(status) if status.word == Word::Bye => return Err(bye(&status)),
                 Response::Data(one) => {
                     self.note(&one);
+                    // Nobody asked for more than a few words here.
+                    if data.len() >= MAX_UNASKED {
+                        return Err(ImapError::lost(
+                            "the mail server says too much that was not asked for",
+                        ));
+                    }
                     data.push(one);
                 }
                 _ => {}
@@ -550,6 +561,9 @@ fn opened(name: &str, writable: bool, answer: &Answer) -> Result<Selected, ImapE
     Ok(Selected {
         name: name.to_owned(),
         writable: writable && answer.code("READ-ONLY").is_none(),
+        deletes: answer
+            .code("PERMANENTFLAGS")
+            .is_none_or(|flags| flags.to_ascii_lowercase().contains("\\deleted")),
         validity,
         next: answer.code("UIDNEXT").and_then(|text| text.trim().parse().ok()),
         exists,

@@ -37,6 +37,9 @@ pub(super) struct Intent {
     pub(super) internet_id: String,
     /// The names of the attachments that it will have.
     pub(super) names: Vec<String>,
+    /// When the old one arrived, as the server writes it: the new one is given the same.
+    #[serde(default)]
+    pub(super) date: Option<String>,
 }
 
 /// All records of one folder under one UIDVALIDITY.
@@ -204,6 +207,7 @@ mod tests {
             from: 9,
             internet_id: "m@x".into(),
             names: vec!["a".into()],
+            date: None,
         };
         ledger.intend(&inbox, 7, 3, &intent).await.unwrap();
         let records = ledger.load(&inbox, 7).await.unwrap();

@@ -154,7 +154,8 @@ impl Mailbox {
 
 /// What tells one mailbox from all others.
 fn space(options: &ImapOptions, address: &str) -> String {
-    format!("imap {} {} {address}", options.host.to_lowercase(), options.port)
+    let (host, address) = (options.host.to_lowercase(), address.to_lowercase());
+    format!("imap {host} {} {address}", options.port)
 }
 
 fn dial(net: Arc<Net>, host: &str, port: u16) -> Dial {

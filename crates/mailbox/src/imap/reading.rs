@@ -282,7 +282,10 @@ pub(super) async fn piece(
     section: &Section,
     at: u64,
 ) -> Result<Option<Bytes>, ImapError> {
-    let open: &connection::Selected = connection.select(&section.folder.0, false, false).await?;
+    // Who changes the message reads it too: the folder stays open for changes.
+    let writes = |open: &connection::Selected| open.writable && *open.name == *section.folder.0;
+    let write = connection.selected().is_some_and(writes);
+    let open: &connection::Selected = connection.select(&section.folder.0, write, false).await?;
     if open.validity != section.validity {
         return Ok(None);
     }
@@ -291,8 +294,15 @@ pub(super) async fn piece(
         section.uid, section.section
     );
     let answer = connection.run(&line).await?;
-    let rows = answer.data.iter().filter_map(Row::read);
-    let body = rows.filter(|row| row.uid == section.uid).find_map(|row| row.body);
+    let mut rows = answer.data.iter().filter_map(Row::read);
+    let row = rows.find(|row| row.uid == section.uid && row.body.is_some());
+    let nil = row.as_ref().is_some_and(|row| row.nil);
+    let body = row.and_then(|row| row.body);
+    // A message that somebody removed meanwhile may be answered with nothing at all: that is no end of it.
+    let empty = body.as_ref().is_none_or(Bytes::is_empty);
+    if empty && (answer.code("EXPUNGEISSUED").is_some() || (nil && at < section.octets)) {
+        return Ok(None);
+    }
     match body {
         Some(body) if body.len() > PIECE as usize => {
             Err(ImapError::lost("the mail server sent more than was asked for"))

@@ -32,6 +32,8 @@ pub(super) struct Row {
     pub(super) header: Option<Bytes>,
     /// A section, or a piece of one.
     pub(super) body: Option<Bytes>,
+    /// The section was answered with NIL, which an empty one is too.
+    pub(super) nil: bool,
     /// Its parts.
     pub(super) structure: Option<Structure>,
 }
@@ -61,6 +63,7 @@ impl Row {
                 if word.starts_with(b"BODY[HEADER") {
                     row.header = Some(value.bytes().cloned().unwrap_or_default());
                 } else if word.starts_with(b"BODY[") {
+                    row.nil = value.bytes().is_none();
                     row.body = Some(value.bytes().cloned().unwrap_or_default());
                 }
             }

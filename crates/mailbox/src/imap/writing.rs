@@ -75,7 +75,7 @@ impl Inner {
             .ok_or(FsErrorKind::NotFound)?;
         let raw_size = known.size;
         let _room = room(raw_size).await?;
-        let raw = whole(connection, folder, state.validity, known.uid).await?;
+        let raw = whole(connection, folder, state.validity, &known).await?;
         let inspected = inspect(&raw, Timestamp::default());
         let located = same_part(&known, &inspected.parts, at)?;
         let place = known.places.get(at).ok_or(FsErrorKind::NotFound)?;
@@ -116,7 +116,14 @@ impl Inner {
             from: state.next.unwrap_or_else(|| known.uid.saturating_add(1)),
             internet_id: known.message.summary.internet_id.clone(),
             names: names(&known, Some(at)),
+            date: known.date.clone(),
         };
+        // Reading took its time: what follows needs the folder open for changes, and the same one.
+        let open = connection.select(&folder.0, true, false).await?;
+        if open.validity != state.validity {
+            return Err(FsErrorKind::NotFound.into());
+        }
+        can_mark(connection)?;
         self.ledger
             .intend(folder, state.validity, known.uid, &intent)
             .await?;
@@ -282,13 +289,17 @@ impl Inner {
         self.slots.of(folder).removed(uid);
         self.slots.of(to).stale();
         let moved = moved.map_err(|error| match error.kind {
-            Kind::Gone => FsError::new(FsErrorKind::NotFound).context("the target folder is not there"),
+            // The message is still here: not to be taken for one that is gone.
+            Kind::Gone => FsError::new(FsErrorKind::Refused).context("the target folder is not there"),
             _ => error.into(),
         })?;
         let mut code = moved.code("COPYUID").unwrap_or_default().split(' ');
         let target: Option<u32> = code.next().and_then(|text| text.parse().ok());
         let new: Option<u32> = code.nth(1).and_then(|text| text.parse().ok());
-        if let (Some(target), Some(new)) = (target, new) {
+        // Two folders may number alike: an id is taken along only where it can mean nothing else there.
+        if let (Some(target), Some(new)) = (target, new)
+            && super::uid_of(id, target).is_none_or(|own| own == new)
+        {
             let alias = Alias {
                 id: id.0.to_string(),
                 removed,
@@ -326,13 +337,18 @@ async fn room(size: u64) -> FsResult<tokio::sync::SemaphorePermit<'static>> {
 }
 
 /// A whole message.
-async fn whole(connection: &mut Connection, folder: &FolderId, validity: u32, uid: u32) -> FsResult<Vec<u8>> {
+async fn whole(
+    connection: &mut Connection,
+    folder: &FolderId,
+    validity: u32,
+    known: &Known,
+) -> FsResult<Vec<u8>> {
     let section = Section {
         folder: folder.clone(),
         validity,
-        uid,
+        uid: known.uid,
         section: String::new(),
-        octets: 0,
+        octets: known.size,
     };
     let mut raw = Vec::new();
     loop {
@@ -400,8 +416,27 @@ fn can_remove(connection: &Connection) -> Result<(), ImapError> {
     ))
 }
 
+/// Whether the open folder lets messages be marked as deleted; a server may take the mark, and not keep it.
+fn can_mark(connection: &Connection) -> Result<(), ImapError> {
+    if connection
+        .selected()
+        .is_none_or(|open| open.writable && open.deletes)
+    {
+        return Ok(());
+    }
+    Err(not_marked())
+}
+
+fn not_marked() -> ImapError {
+    ImapError::new(
+        Kind::Denied,
+        "the mail server does not let this account delete messages of this folder",
+    )
+}
+
 /// Marks a message as deleted. False: it is not there any more.
 async fn mark(connection: &mut Connection, uid: u32) -> Result<bool, ImapError> {
+    can_mark(connection)?;
     // The server tells of what went meanwhile before it takes the next command for it.
     connection.run("NOOP").await?;
     let there = connection.run(&format!("UID FETCH {uid} (UID)")).await?;
@@ -421,7 +456,12 @@ async fn mark(connection: &mut Connection, uid: u32) -> Result<bool, ImapError> 
     }
     // A message that bore the mark already may not be told of again.
     let after = connection.run(&format!("UID FETCH {uid} (UID FLAGS)")).await?;
-    Ok(after.data.iter().filter_map(Row::read).any(|row| row.uid == uid))
+    let mut rows = after.data.iter().filter_map(Row::read);
+    match rows.find(|row| row.uid == uid && row.flags.is_some()) {
+        None => Ok(false),
+        Some(row) if row.has("\\Deleted") => Ok(true),
+        Some(_) => Err(not_marked()),
+    }
 }
 
 /// Removes a message for good. False: it was not there any more.
@@ -447,13 +487,20 @@ async fn find_written(connection: &mut Connection, intent: &Intent) -> Result<Op
     if uids.is_empty() {
         return Ok(None);
     }
+    // Nothing to know it by: two messages are better than a stranger's in the place of one.
+    if intent.internet_id.is_empty() && intent.date.is_none() {
+        return Ok(None);
+    }
     for row in details(connection, &uids).await? {
         if row.has("\\Deleted") {
             continue;
         }
         let uid = row.uid;
         let known = Known::new(row, MessageId("".into()), &[]);
-        if known.message.summary.internet_id == intent.internet_id && names(&known, None) == intent.names {
+        // It was written with the date of the old one.
+        let dated = intent.date.is_none() || intent.date == known.date;
+        let named = known.message.summary.internet_id == intent.internet_id;
+        if named && dated && names(&known, None) == intent.names {
             return Ok(Some(uid));
         }
     }

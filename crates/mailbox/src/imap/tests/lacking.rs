@@ -71,6 +71,6 @@ async fn without_move_a_message_is_copied_and_removed() {
         "1"
     );
     let nowhere = world.store.move_message(&trash, &id, &"Nowhere".into()).await;
-    assert_eq!(kind(nowhere), Some(FsErrorKind::NotFound));
+    assert_eq!(kind(nowhere), Some(FsErrorKind::Refused));
     assert_eq!(world.count("Trash"), 1);
 }

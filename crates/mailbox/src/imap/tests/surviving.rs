@@ -63,6 +63,7 @@ async fn a_crash_between_two_steps_is_ended_at_the_next_look() {
         from: 2,
         internet_id: "m1@example.com".into(),
         names: vec!["b".into()],
+        date: None,
     };
     // Before the new message was sent.
     ledger.intend(&inbox(), validity, 1, &intent).await.unwrap();
