@@ -34,9 +34,9 @@ pub async fn examine(
         return sheet.0;
     };
     let server = format!("{}:{}", options.host, options.port);
-    let open = sheet.host(&net, &server, false, true).await;
+    let mut open = sheet.host(&net, &server, false, true).await;
     if open {
-        capabilities(&net, options, &server, &mut sheet).await;
+        open = capabilities(&net, options, &server, &mut sheet).await;
     } else {
         sheet.skipped("capabilities", &server, "the server cannot be reached");
     }
@@ -92,8 +92,8 @@ async fn token(
     }
 }
 
-/// What the server offers before anybody has signed in.
-async fn capabilities(net: &Net, options: &ImapOptions, server: &str, sheet: &mut Sheet) {
+/// What the server offers before anybody has signed in; whether it is a mail server at all.
+async fn capabilities(net: &Net, options: &ImapOptions, server: &str, sheet: &mut Sheet) -> bool {
     let asked = timeout(MOST_WAIT, offered(net, options)).await;
     match asked.unwrap_or_else(|_| Err("the server was silent for too long".to_owned())) {
         Ok(words) => {
@@ -106,10 +106,12 @@ async fn capabilities(net: &Net, options: &ImapOptions, server: &str, sheet: &mu
                 server,
                 format!("an IMAP server; it offers {}", ways.join(" ")),
             );
+            true
         }
         Err(why) => {
             let run = vec!["check host and port: IMAP over TLS from the start, usually port 993".to_owned()];
             sheet.tell(Verdict::Failed, "capabilities", server, why, run);
+            false
         }
     }
 }
