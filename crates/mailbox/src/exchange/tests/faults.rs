@@ -242,6 +242,8 @@ async fn sessions_share_one_question() {
     let all = futures::future::join_all((0..50).map(|_| world.messages(&inbox))).await;
     assert!(all.into_iter().all(|got| got.unwrap().len() == 20));
     let log = world.standin.log();
-    let listings = log.iter().filter(|call| call.target.contains("$filter=hasAttachments"));
+    let listings = log
+        .iter()
+        .filter(|call| call.target.contains("$filter=hasAttachments"));
     assert_eq!(listings.count(), 1, "{log:#?}");
 }
