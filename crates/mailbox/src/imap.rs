@@ -24,7 +24,6 @@ mod store;
 mod structure;
 #[cfg(test)]
 mod tests;
-mod utf7;
 mod watch;
 mod wire;
 mod writing;

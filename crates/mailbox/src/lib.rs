@@ -33,6 +33,7 @@ mod shelf;
 mod store;
 mod surroundings;
 mod template;
+mod utf7;
 
 pub use book::{Binding, FileBook, MemoryBook, NameBook, PartKey, ShelfBook};
 pub use exchange::{Addresses, Exchange, ExchangeOptions, ExchangeSecrets, fuzz_page};

@@ -5,11 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    utf7,
-    wire::{Data, Value},
-};
-use crate::{Folder, FolderId, FolderKind};
+use super::wire::{Data, Value};
+use crate::{Folder, FolderId, FolderKind, utf7};
 
 /// Most folders of a mailbox that are held.
 pub(super) const MAX_FOLDERS: usize = 20_000;

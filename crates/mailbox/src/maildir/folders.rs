@@ -11,10 +11,10 @@ use super::{
     Inner,
     dir::Dir,
     fault,
-    layout::{INBOX, Place, below_inbox, decode, dotted_levels},
+    layout::{INBOX, Place, below_inbox, dotted_levels},
     scan::split_name,
 };
-use crate::{Folder, FolderId, FolderKind};
+use crate::{Folder, FolderId, FolderKind, utf7::decode};
 
 /// How deep and how far is looked for mail below a directory that is no Maildir itself.
 const LOOK_DEPTH: usize = 8;

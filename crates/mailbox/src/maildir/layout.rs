@@ -3,14 +3,9 @@
 //!
 //! Invariant: a [`Place`] is made from a folder's id by parsing and cannot lead upwards.
 
-use base64::{
-    Engine,
-    alphabet::IMAP_MUTF7,
-    engine::{GeneralPurpose, general_purpose::NO_PAD},
-};
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
-use crate::FolderId;
+use crate::{FolderId, utf7::encode};
 
 /// The id of the Inbox: the root itself.
 pub(super) const INBOX: &str = ".";
@@ -105,71 +100,12 @@ pub(super) fn below_inbox(levels: &[String]) -> bool {
             .is_some_and(|first| first.eq_ignore_ascii_case("inbox"))
 }
 
-const MUTF7: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
-
-/// A raw name as people see it: modified UTF-7 decoded; what is none stays as it is.
-pub(super) fn decode(raw: &str) -> String {
-    try_decode(raw).unwrap_or_else(|| raw.to_owned())
-}
-
-fn try_decode(raw: &str) -> Option<String> {
-    let mut out = String::new();
-    let mut rest = raw;
-    while let Some((head, tail)) = rest.split_once('&') {
-        out.push_str(head);
-        let (code, after) = tail.split_once('-')?;
-        if code.is_empty() {
-            out.push('&');
-        } else {
-            let bytes = MUTF7.decode(code).ok()?;
-            let units: Vec<u16> = bytes
-                .chunks_exact(2)
-                .filter_map(|pair| <[u8; 2]>::try_from(pair).ok())
-                .map(u16::from_be_bytes)
-                .collect();
-            out.push_str(&String::from_utf16(&units).ok()?);
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    Some(out)
-}
-
-/// A name in modified UTF-7.
-pub(super) fn encode(name: &str) -> String {
-    let mut out = String::new();
-    let mut pending: Vec<u8> = Vec::new();
-    let flush = |pending: &mut Vec<u8>, out: &mut String| {
-        if !pending.is_empty() {
-            out.push('&');
-            MUTF7.encode_string(&*pending, out);
-            out.push('-');
-            pending.clear();
-        }
-    };
-    for c in name.chars() {
-        if matches!(c, ' '..='~') {
-            flush(&mut pending, &mut out);
-            out.push(c);
-            if c == '&' {
-                out.push('-');
-            }
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                pending.extend_from_slice(&unit.to_be_bytes());
-            }
-        }
-    }
-    flush(&mut pending, &mut out);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::utf7::decode;
 
     #[test]
     fn decodes_what_other_servers_write() {

@@ -1,4 +1,4 @@
-//! Folder names on the wire: modified UTF-7 (RFC 3501 §5.1.3). Pure.
+//! Folder names as IMAP and Maildir++ write them: modified UTF-7 (RFC 3501 §5.1.3). Pure.
 
 use base64::{
     Engine,
@@ -19,7 +19,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// A name as it is written on the wire.
-pub(super) fn encode(name: &str) -> String {
+pub(crate) fn encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut wide: Vec<u8> = Vec::new();
     let flush = |wide: &mut Vec<u8>, out: &mut String| {
@@ -49,7 +49,7 @@ pub(super) fn encode(name: &str) -> String {
 }
 
 /// The name that is meant; what is no modified UTF-7 stays as it is written.
-pub(super) fn decode(wire: &str) -> String {
+pub(crate) fn decode(wire: &str) -> String {
     let mut out = String::with_capacity(wire.len());
     let mut rest = wire;
     while let Some((before, after)) = rest.split_once('&') {
