@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use portreeve_tests_microsoft::Message as Mail;
+use portreeve_tests_microsoft::{Attachment, Message as Mail};
 
 use super::*;
+use crate::{AttachmentKind, FolderKind};
 
 /// Every defence at once: a fifth of all calls fails in one way or another, and yet everything comes,
 /// once, whole, and never with more than four requests under way.
@@ -246,4 +247,39 @@ async fn sessions_share_one_question() {
         .iter()
         .filter(|call| call.target.contains("$filter=hasAttachments"));
     assert_eq!(listings.count(), 1, "{log:#?}");
+}
+
+/// A message may be deleted by this answer. Graph's `hasAttachments` leaves out what is marked as inline, links
+/// among it, and says false.
+#[tokio::test]
+async fn the_deciding_question_is_whole_where_attachments_do_not_come_along() {
+    let world = World::new();
+    world.standin.faults().no_inner_select(true);
+    let mut link = Attachment::reference("plan.docx", "https://cloud.example.test/plan");
+    link.inline = true;
+    let id = world
+        .mailbox
+        .deliver("Inbox", Mail::new("M").file("a.txt", "1").with(link));
+    let inbox = world.inbox().await;
+    let message = world.message(&inbox, "M").await;
+    let found = world.mailbox.message(&id).unwrap();
+    let file = found.names().iter().position(|name| name == "a.txt").unwrap();
+    world.mailbox.delete_attachment(&id, &found.attachments[file]);
+    let asked = world.store.message(&inbox, &message.id).await.unwrap();
+    let kinds: Vec<AttachmentKind> = asked.attachments.iter().map(|a| a.kind).collect();
+    assert_eq!(kinds, [AttachmentKind::Reference]);
+}
+
+/// A folder whose name could not be asked for a while must not lose its protection until the next restart.
+#[tokio::test]
+async fn well_known_folders_that_could_not_be_told_are_asked_again() {
+    let world = World::new();
+    world
+        .standin
+        .faults()
+        .fail_next(u64::from(limits().attempts), "mailFolders/drafts", 500);
+    assert!(world.store.folders(None, None).await.is_err());
+    let drafts = world.folder("Drafts").await;
+    assert_eq!(drafts.kind, FolderKind::WellKnown);
+    assert_eq!(world.store.drafts_folder().await.unwrap(), drafts.id);
 }
