@@ -22,6 +22,7 @@ mod exchange;
 mod fetch;
 mod filter;
 mod imap;
+mod in_memory;
 mod mailbox;
 mod mailboxes;
 mod maildir;

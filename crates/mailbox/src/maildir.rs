@@ -29,9 +29,9 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     ChangeToken, Content, Draft, Folder, FolderId, MailStore, Message, MessageId, Page, PageCursor, PartId,
-    StoreAbilities, mime::Wanted, store::too_many,
+    StoreAbilities, in_memory::InMemory, mime::Wanted, store::too_many,
 };
-pub(crate) use content::{InFile, InMemory};
+pub(crate) use content::InFile;
 use content::{SMALL, decode_into};
 use dir::{Dir, is_recent};
 use scan::{Cache, Found, Parsed};

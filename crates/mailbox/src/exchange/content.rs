@@ -14,6 +14,7 @@ use super::{Inner, wire::BodyItem};
 use crate::{
     Content, FolderId, MessageId, PartId,
     fetch::{Opened, Pieces, Source},
+    in_memory::InMemory,
 };
 
 /// A `$value` of this mailbox.
@@ -51,23 +52,6 @@ impl Pieces for Stream {
             .chunk()
             .await
             .map_err(|error| self.inner.told(&error))
-    }
-}
-
-/// Text that is there already.
-struct Text(Bytes);
-
-#[async_trait]
-impl Content for Text {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
-        let start = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
-        let end = start.saturating_add(len).min(self.0.len());
-        into.extend_from_slice(self.0.get(start..end).unwrap_or_default());
-        Ok(into)
     }
 }
 
@@ -134,6 +118,6 @@ impl Inner {
         let path = format!("messages/{}?$select=body", segment(&message.0));
         let item: BodyItem = plain.get(&path).await.map_err(|error| self.told(&error))?;
         let text = item.body.and_then(|body| body.content).unwrap_or_default();
-        Ok(Arc::new(Text(text.into())))
+        Ok(Arc::new(InMemory(text.into())))
     }
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Content, FolderId, MessageId, PartId,
     fetch::{Opened, Pieces, Source},
+    in_memory::InMemory,
     mime::{Decoder, Encoding},
 };
 
@@ -308,29 +309,5 @@ pub(super) async fn piece(
             Err(ImapError::lost("the mail server sent more than was asked for"))
         }
         body => Ok(body),
-    }
-}
-
-/// A short content.
-pub(super) struct InMemory(Bytes);
-
-#[cfg(test)]
-impl InMemory {
-    pub(super) fn new(content: impl Into<Bytes>) -> Self {
-        Self(content.into())
-    }
-}
-
-#[async_trait]
-impl Content for InMemory {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
-        let start = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
-        let stop = start.saturating_add(len).min(self.0.len());
-        into.extend_from_slice(self.0.get(start..stop).unwrap_or_default());
-        Ok(into)
     }
 }

@@ -1,4 +1,4 @@
-//! Content of parts: in memory where it is small, else read from a file.
+//! Content of parts that are read from a file.
 
 use std::{
     fs::File,
@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use portreeve_vfs::FsResult;
 
 use super::fault;
@@ -19,23 +18,6 @@ use crate::{
 
 /// Decoded content up to this size is held in memory, in bytes.
 pub(super) const SMALL: u64 = 256 * 1024;
-
-/// Content in memory.
-pub(crate) struct InMemory(pub(crate) Bytes);
-
-#[async_trait]
-impl Content for InMemory {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    async fn read(&self, at: u64, len: usize, mut into: Vec<u8>) -> FsResult<Vec<u8>> {
-        let start = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
-        let end = start.saturating_add(len).min(self.0.len());
-        into.extend_from_slice(self.0.get(start..end).unwrap_or_default());
-        Ok(into)
-    }
-}
 
 /// A range of an open file. The file is nobody else's any more, or never changes in place.
 #[derive(Clone)]

@@ -112,7 +112,7 @@ async fn our_own_changes_survive_a_restart() {
         file_name: "d.txt".into(),
         to: Vec::new(),
     };
-    let content = Arc::new(crate::maildir::InMemory("draft".into()));
+    let content = Arc::new(crate::in_memory::InMemory("draft".into()));
     world.store.create_draft(&inbox, &draft, content).await.unwrap();
     let mut told = Vec::new();
     for _ in 0..3 {

@@ -271,7 +271,7 @@ async fn a_message_is_taken_in_as_it_is() {
         return;
     };
     let message = mail("Import", 9, &[("a.txt", b"content")]);
-    let content = Arc::new(crate::imap::reading::InMemory::new(message.clone()));
+    let content = Arc::new(crate::in_memory::InMemory(message.clone().into()));
     let id = world.store.import(&inbox(), content).await.unwrap();
     let there = world.store.open_message(&inbox(), &id).await.unwrap();
     assert_eq!(there.read(0, 1 << 20, Vec::new()).await.unwrap(), message);

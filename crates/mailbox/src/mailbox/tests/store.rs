@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::{
     Attachment, AttachmentKind, ChangeToken, Content, Draft, Folder, FolderId, FolderKind, MailStore,
-    Message, MessageId, Page, PageCursor, PartId, StoreAbilities, Summary, maildir::InMemory,
+    Message, MessageId, Page, PageCursor, PartId, StoreAbilities, Summary, in_memory::InMemory,
 };
 
 /// When a call fails.
