@@ -290,6 +290,9 @@ impl Dovecot {
 
 impl Drop for Dovecot {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- Dovecot's log\n{}", self.log());
+        }
         if let Some(running) = self.running.take() {
             running.signal(Signal::TERM);
             let mut running = running;
@@ -387,7 +390,7 @@ fn certificate(root: &Path) {
 
 /// An introspection endpoint (RFC 7662) on a port of its own.
 fn introspection(grants: Arc<Mutex<HashMap<String, String>>>) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", ports::free())).expect("a port");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("bound").port();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

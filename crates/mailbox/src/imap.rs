@@ -301,7 +301,12 @@ impl Inner {
             .map(|open| open.validity)
             .ok_or(FsErrorKind::NotFound)?;
         let (uid, removed) = self.locate(folder, open, id).await?;
-        let rows = index::details(connection, &[uid]).await?;
+        let mut rows = index::details(connection, &[uid]).await?;
+        if rows.is_empty() {
+            // What came after this connection last looked is not there for it: another one may have seen it.
+            connection.run("NOOP").await?;
+            rows = index::details(connection, &[uid]).await?;
+        }
         let row = rows
             .into_iter()
             .find(|row| row.uid == uid && !row.has("\\Deleted"));

@@ -26,9 +26,8 @@ use super::{
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a server may take nothing of what is sent.
 const STALL: Duration = Duration::from_secs(60);
-/// How long an open folder is taken for the one of its name: another client may have renamed it. In tests it is
-/// opened anew for each command, as for one that takes long.
-const SELECTED: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 10 });
+/// How long an open folder is taken for the one of its name: another client may have renamed it.
+const SELECTED: Duration = Duration::from_secs(10);
 /// Most bytes of data that one command may bring.
 const MAX_ANSWER: usize = 64 << 20;
 /// Most responses beside the one that was waited for, where nothing was asked for.
@@ -93,6 +92,7 @@ pub(super) struct Connection {
     capabilities: BTreeSet<String>,
     selected: Option<Selected>,
     selected_at: Instant,
+    trusts: Duration,
     used: Instant,
 }
 
@@ -108,6 +108,7 @@ impl Connection {
             capabilities: BTreeSet::new(),
             selected: None,
             selected_at: Instant::now(),
+            trusts: SELECTED,
             used: Instant::now(),
         };
         match new.response().await? {
@@ -121,6 +122,12 @@ impl Connection {
             )),
             _ => Err(ImapError::new(Kind::Unreachable, "this is no IMAP server")),
         }
+    }
+
+    /// From now on a folder is opened anew for each command, as it is when commands take long.
+    #[cfg(test)]
+    pub(super) const fn trust_nothing(&mut self) {
+        self.trusts = Duration::ZERO;
     }
 
     /// Whether it can take a command.
@@ -252,7 +259,7 @@ impl Connection {
         afresh: bool,
     ) -> Result<&Selected, ImapError> {
         let serves = |open: &Selected| open.name == name && (open.writable || !write);
-        let afresh = afresh || self.selected_at.elapsed() > SELECTED;
+        let afresh = afresh || self.selected_at.elapsed() > self.trusts;
         if afresh || !self.selected.as_ref().is_some_and(serves) {
             let command = if write { "SELECT" } else { "EXAMINE" };
             let condstore = if self.can("CONDSTORE") { " (CONDSTORE)" } else { "" };

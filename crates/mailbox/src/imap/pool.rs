@@ -51,6 +51,8 @@ pub(super) struct Pool {
     resting: Arc<Mutex<Vec<Connection>>>,
     refused: Mutex<Option<(Instant, ImapError)>>,
     dialled: AtomicU64,
+    #[cfg(test)]
+    slow: std::sync::atomic::AtomicBool,
 }
 
 /// A connection in use; goes back when dropped, if it can be used again.
@@ -86,7 +88,15 @@ impl Pool {
             resting: Arc::default(),
             refused: Mutex::default(),
             dialled: AtomicU64::new(0),
+            #[cfg(test)]
+            slow: Default::default(),
         }
+    }
+
+    /// From now on folders are opened anew for each command, as they are when commands take long.
+    #[cfg(test)]
+    pub(super) fn slow(&self) {
+        self.slow.store(true, Ordering::Relaxed);
     }
 
     /// How many connections were made so far.
@@ -151,6 +161,10 @@ impl Pool {
             let stream = (self.dial)().await?;
             let mut connection = Connection::open(stream).await?;
             self.sign_in.run(&mut connection).await?;
+            #[cfg(test)]
+            if self.slow.load(Ordering::Relaxed) {
+                connection.trust_nothing();
+            }
             Ok(connection)
         };
         let connected = timeout(SIGN_IN, connected).await;

@@ -294,17 +294,29 @@ pub(super) async fn piece(
         "UID FETCH {} (UID BODY.PEEK[{}]<{at}.{PIECE}>)",
         section.uid, section.section
     );
-    let answer = connection.run(&line).await?;
-    let mut rows = answer.data.iter().filter_map(Row::read);
-    let row = rows.find(|row| row.uid == section.uid && row.body.is_some());
-    let nil = row.as_ref().is_some_and(|row| row.nil);
-    let body = row.and_then(|row| row.body);
-    // A message that somebody removed meanwhile may be answered with nothing at all: that is no end of it.
-    let empty = body.as_ref().is_none_or(Bytes::is_empty);
-    if empty && (answer.code("EXPUNGEISSUED").is_some() || (nil && at < section.octets)) {
-        return Ok(None);
+    let mut row = None;
+    for asked_before in [false, true] {
+        // What came after this connection last looked is not there for it: another one may have seen it.
+        if asked_before {
+            connection.run("NOOP").await?;
+        }
+        let answer = connection.run(&line).await?;
+        let mut rows = answer.data.iter().filter_map(Row::read);
+        row = rows.find(|row| row.uid == section.uid && row.body.is_some());
+        let nil = row.as_ref().is_some_and(|row| row.nil);
+        let empty = row
+            .as_ref()
+            .and_then(|row| row.body.as_ref())
+            .is_none_or(Bytes::is_empty);
+        // A message that somebody removed meanwhile may be answered with nothing at all: that is no end of it.
+        if empty && (answer.code("EXPUNGEISSUED").is_some() || (nil && at < section.octets)) {
+            return Ok(None);
+        }
+        if row.is_some() {
+            break;
+        }
     }
-    match body {
+    match row.and_then(|row| row.body) {
         Some(body) if body.len() > PIECE as usize => {
             Err(ImapError::lost("the mail server sent more than was asked for"))
         }

@@ -71,6 +71,24 @@ async fn a_part_is_taken_out_and_its_siblings_keep_names_ids_and_bytes() {
     assert!(world.list("/Inbox").await.is_empty());
 }
 
+/// Commands that take so long that an open folder must be opened anew between them.
+#[tokio::test]
+async fn what_takes_long_is_changed_all_the_same() {
+    let Some(world) = World::new(|_| {}) else {
+        return;
+    };
+    world.store.inner.pool.slow();
+    let parts: [(&str, &[u8]); 3] = [("a.txt", b"one"), ("b.txt", b"two"), ("c.txt", b"three")];
+    world.dovecot.deliver("alice", "INBOX", &mail("s", 1, &parts));
+    world.delete("/Inbox/b.txt").await.unwrap();
+    assert_eq!(world.list("/Inbox").await, ["a.txt", "c.txt"]);
+    assert_eq!(world.read("/Inbox/c.txt").await.unwrap(), b"three");
+    world.delete("/Inbox/a.txt").await.unwrap();
+    assert_eq!(world.count("INBOX"), 1);
+    world.delete("/Inbox/c.txt").await.unwrap();
+    assert_eq!(world.count("INBOX"), 0);
+}
+
 /// Parts of parts, and parts that are alone: what is left is what was there.
 #[tokio::test]
 async fn nested_parts_are_taken_out() {

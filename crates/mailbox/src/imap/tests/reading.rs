@@ -34,3 +34,37 @@ async fn attachments_are_listed_and_read_and_nothing_is_marked() {
         Some(FsErrorKind::NotFound)
     );
 }
+
+#[tokio::test]
+async fn a_connection_that_has_not_heard_of_a_message_asks_before_it_denies_it() {
+    let Some(world) =
+        World::new(|options| options.fresh_for = DurationText(std::time::Duration::from_millis(500)))
+    else {
+        return;
+    };
+    world
+        .dovecot
+        .deliver("alice", "INBOX", &mail("Old", 1, &[("old.txt", b"old")]));
+    assert_eq!(world.list("/Inbox").await, ["old.txt"]);
+    let pool = &world.store.inner.pool;
+    let (mut first, mut second) = (
+        pool.take(Some("INBOX")).await.unwrap(),
+        pool.take(Some("INBOX")).await.unwrap(),
+    );
+    for lease in [&mut first, &mut second] {
+        let connection = lease.connection().unwrap();
+        connection.select("INBOX", false, true).await.unwrap();
+    }
+    drop(first);
+    world
+        .dovecot
+        .deliver("alice", "INBOX", &mail("New", 2, &[("new.txt", b"new")]));
+    drop(second);
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    // The second hears of it and is then in use: the first, which has not, is asked for the content.
+    assert_eq!(world.list("/Inbox").await, ["new.txt", "old.txt"]);
+    let held = pool.take(Some("INBOX")).await.unwrap();
+    assert_eq!(world.read("/Inbox/new.txt").await.unwrap(), b"new");
+    drop(held);
+    assert_eq!(pool.dialled(), 2);
+}
