@@ -216,34 +216,22 @@ impl Inner {
     async fn refresh(&self, folder: &FolderId, before: Option<Arc<Index>>) -> Result<Arc<Index>, Refresh> {
         let slot = self.slots.of(folder);
         let mut tries = 0;
+        let mut turn = None;
         loop {
             tries += 1;
             let (began, changes) = (Instant::now(), slot.changes());
-            let outcome = async {
-                let mut lease = self.pool.take(Some(&folder.0)).await?;
-                let connection = lease.connection()?;
-                let state = connection.select(&folder.0, false, true).await?.clone();
-                let mut records = self.ledger.load(folder, state.validity).await?;
-                if records.unfinished()
-                    && let Ok(_turn) = self.changing.try_lock()
-                {
-                    // What was begun before a crash, or before a connection broke.
-                    self.repair(connection, folder, state.validity, &records).await;
-                    records = self.ledger.load(folder, state.validity).await?;
-                    connection.select(&folder.0, false, true).await?;
-                } else if let Some(before) = before.as_ref().filter(|before| before.holds(&state)) {
-                    return Ok((Some(Arc::clone(before)), records));
-                }
-                let revision = self.revision.fetch_add(1, Ordering::Relaxed);
-                let before = before.as_deref();
-                let new = index::update(connection, before, &records, revision, self.max_entries).await?;
-                Ok::<(Option<Arc<Index>>, Records), Refresh>((new.map(Arc::new), records))
-            };
-            match outcome.await {
+            match self.look(folder, before.as_ref(), turn.is_some()).await {
                 Err(Refresh::Imap(error)) if error.kind == Kind::Lost && tries < 3 => {}
                 Err(error) => return Err(error),
-                Ok((None, _)) => return Err(Refresh::Fs(too_many(self.max_entries))),
-                Ok((Some(index), records)) => {
+                // A message that was written anew meanwhile would go by an id of its own, and its files by new
+                // names: once more, while nobody writes.
+                Ok(Look { torn: true, .. }) if turn.is_none() => turn = Some(self.changing.lock().await),
+                Ok(Look { index: None, .. }) => return Err(Refresh::Fs(too_many(self.max_entries))),
+                Ok(Look {
+                    index: Some(index),
+                    records,
+                    ..
+                }) => {
                     slot.set(Arc::clone(&index), began, changes);
                     self.slots.trim(folder, self.max_entries);
                     self.tidy(folder, &index, &records).await;
@@ -251,6 +239,43 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Looks at a folder's messages once; `alone` where the caller holds the turn of changes.
+    async fn look(
+        &self,
+        folder: &FolderId,
+        before: Option<&Arc<Index>>,
+        alone: bool,
+    ) -> Result<Look, Refresh> {
+        let mut lease = self.pool.take(Some(&folder.0)).await?;
+        let connection = lease.connection()?;
+        let state = connection.select(&folder.0, false, true).await?.clone();
+        let mut records = self.ledger.load(folder, state.validity).await?;
+        if records.unfinished() {
+            let turn = self.changing.try_lock();
+            if alone || turn.is_ok() {
+                // What was begun before a crash, or before a connection broke.
+                self.repair(connection, folder, state.validity, &records).await;
+                records = self.ledger.load(folder, state.validity).await?;
+                connection.select(&folder.0, false, true).await?;
+            }
+        } else if let Some(before) = before.filter(|before| before.holds(&state)) {
+            let index = Some(Arc::clone(before));
+            return Ok(Look {
+                index,
+                records,
+                torn: false,
+            });
+        }
+        let revision = self.revision.fetch_add(1, Ordering::Relaxed);
+        let before = before.map(Arc::as_ref);
+        let index = index::update(connection, before, &records, revision, self.max_entries).await?;
+        Ok(Look {
+            torn: self.ledger.load(folder, state.validity).await? != records,
+            index: index.map(Arc::new),
+            records,
+        })
     }
 
     /// Drops records of messages that are gone.
@@ -316,6 +341,15 @@ impl Inner {
             &removed,
         ))
     }
+}
+
+/// What one look at a folder brought.
+struct Look {
+    /// None: there are too many messages.
+    index: Option<Arc<Index>>,
+    records: Records,
+    /// The records have changed meanwhile.
+    torn: bool,
 }
 
 /// Why a folder could not be looked at.
