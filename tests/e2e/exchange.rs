@@ -3,14 +3,14 @@
 use std::{fs, time::Duration};
 
 use portreeve_tests::{
-    Curl, Ftps, Portreeve, Sftp,
+    Curl, Ftps, Portreeve, Record, Sftp,
     config::{Config, PASSWORD},
     curl::encode,
     data,
     process::until,
     server::PATIENCE,
 };
-use portreeve_tests_microsoft::{MailboxHandle, Message, Standin};
+use portreeve_tests_microsoft::{Content, MailboxHandle, Message, Standin};
 use rustix::process::Signal;
 
 const ADDRESS: &str = "invoices@example.com";
@@ -23,6 +23,7 @@ fn serve(standin: &Standin, more: &str) -> Portreeve {
 
 fn configure(config: &mut Config, standin: &Standin, more: &str) {
     config.person("alice").groups.push("post");
+    config.audit = "digest = \"sha256\"";
     fs::write(config.dir.join("graph.secret"), standin.secret()).unwrap();
     config.more = format!(
         "[groups.post]\nmounts = [{{ path = \"/exchange\", storage = \"exchange\", verbs = \"full\" }}]\n\
@@ -39,14 +40,14 @@ fn configure(config: &mut Config, standin: &Standin, more: &str) {
 
 fn example(mailbox: &MailboxHandle) -> (Vec<u8>, Vec<u8>) {
     let (report, income) = (data::bytes(3_500_000, 1), data::bytes(300_000, 2));
-    let mail = Message::new("Report for May 2024")
+    let mut mail = Message::new("Report for May 2024")
         .file("report-may.pdf", report.clone())
         .file("income-2024-05-01.csv", income.clone());
+    mail.message_id = Some("<report@example.com>".into());
     mailbox.deliver("Inbox", mail);
-    mailbox.deliver(
-        "Inbox",
-        Message::new("Order ACME Ltd").file("order.xml", "<order/>"),
-    );
+    let mut mail = Message::new("Order ACME Ltd").file("order.xml", "<order/>");
+    mail.message_id = Some("<order@example.com>".into());
+    mailbox.deliver("Inbox", mail);
     (report, income)
 }
 
@@ -57,6 +58,19 @@ fn stories(server: &Portreeve, verb: &str) -> Vec<String> {
         .map(|record| record.story())
         .filter(|story| story.contains(verb))
         .collect()
+}
+
+/// The record of an act that was done; it may come a moment after the answer.
+fn record(server: &Portreeve, door: &str, act: &str, path: &str) -> Record {
+    let mut found = None;
+    until(&format!("{door} {act} {path} is recorded"), PATIENCE, || {
+        found = server
+            .audit()
+            .into_iter()
+            .find(|record| record.is(door, act, path));
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// The example of the manual that people come from, listed, read and deleted by each door.
@@ -131,6 +145,34 @@ fn three_doors_list_read_and_delete_the_same_mailbox() {
             format!("https remove-file ok {order_file}"),
         ]
     );
+    // Each record says what it was in the mailbox; whole files that passed in order, what passed.
+    let (report_id, order_id) = ("<report@example.com>", "<order@example.com>");
+    for (file, name, content) in [
+        (&report_file, "report-may.pdf", &report),
+        (&income_file, "income-2024-05-01.csv", &income),
+    ] {
+        for door in ["sftp", "ftps", "https"] {
+            let read = record(&server, door, "download", file);
+            assert_eq!(read.mail(), [ADDRESS, report_id, name], "{door}");
+            let digest = format!("sha256:{}", Content::from(content.clone()).sha256());
+            assert!(
+                read.text("digest") == digest || door == "sftp" && read.text("digest").is_empty(),
+                "{door}: {read:?}"
+            );
+        }
+    }
+    for (door, file, id, name) in [
+        ("sftp", &income_file, report_id, "income-2024-05-01.csv"),
+        ("ftps", &report_file, report_id, "report-may.pdf"),
+        ("https", &order_file, order_id, "order.xml"),
+    ] {
+        let gone = record(&server, door, "remove-file", file);
+        assert_eq!(gone.mail(), [ADDRESS, id, name], "{door}");
+        assert!(
+            !gone.text("peer").is_empty() && gone.text("user") == "alice",
+            "{gone:?}"
+        );
+    }
     assert!(standin.most_in_flight(ADDRESS) <= 4);
     let log = server.log();
     assert!(
@@ -170,6 +212,12 @@ fn three_doors_upload_drafts() {
             curl.read(&format!("/exchange/Out/{name}")).is(200).body == *want,
             "{name}"
         );
+        let door = name.rsplit_once("by-").unwrap().1.strip_suffix(".bin").unwrap();
+        let up = record(&server, door, "upload", &format!("/exchange/Out/{name}"));
+        let read = record(&server, "https", "download", &format!("/exchange/Out/{name}"));
+        assert_eq!(up.mail(), read.mail());
+        assert_eq!((up.item("mailbox"), up.item("attachment")), (ADDRESS, &*name));
+        assert!(up.item("message_id").starts_with('<'), "{up:?}");
         found.push(name);
     }
     found.sort();

@@ -3,16 +3,17 @@
 use std::fs;
 
 use portreeve_tests::{
-    Curl, Dovecot, Ftps, Portreeve, Sftp, Tokens, config::Config, config::PASSWORD, curl::encode, data,
-    dovecot, process::until, server::PATIENCE,
+    Curl, Dovecot, Ftps, Portreeve, Record, Sftp, Tokens, config::Config, config::PASSWORD, curl::encode,
+    data, dovecot, process::until, server::PATIENCE,
 };
-use portreeve_tests_microsoft::{ConnectProxy, Standin};
+use portreeve_tests_microsoft::{ConnectProxy, Content, Standin};
 
 /// A server with a mailbox at `/imap` that alice may do everything with.
 fn serve(table: &str) -> Portreeve {
     let table = table.to_owned();
     Portreeve::start_with(move |config: &mut Config| {
         config.person("alice").groups.push("post");
+        config.audit = "digest = \"sha256\"";
         config.more = format!(
             "[groups.post]\nmounts = [{{ path = \"/imap\", storage = \"imap\", verbs = \"full\" }}]\n\
              [storage.imap]\ntype = \"imap\"\nhost = \"localhost\"\nfresh_for = \"100ms\"\n{table}\n"
@@ -79,6 +80,19 @@ fn stories(server: &Portreeve, verb: &str) -> Vec<String> {
     let records = server.audit();
     let stories = records.iter().map(|record| record.story());
     stories.filter(|story| story.contains(verb)).collect()
+}
+
+/// The record of an act that was done; it may come a moment after the answer.
+fn record(server: &Portreeve, door: &str, act: &str, path: &str) -> Record {
+    let mut found = None;
+    until(&format!("{door} {act} {path} is recorded"), PATIENCE, || {
+        found = server
+            .audit()
+            .into_iter()
+            .find(|record| record.is(door, act, path));
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 #[test]
@@ -186,6 +200,36 @@ fn three_doors_list_read_delete_and_write_the_same_mailbox() {
             .iter()
             .any(|story| story.starts_with(door) && story.contains("upload"));
         assert!(told, "{door}: {uploads:?}");
+    }
+    // Each record says what it was in the mailbox; whole files that passed in order, what passed.
+    for (file, name, content) in [
+        (&report_file, "report-may.pdf", &report),
+        (&income_file, "income-2024-05-01.csv", &income),
+    ] {
+        for door in ["sftp", "ftps", "https"] {
+            let read = record(&server, door, "download", file);
+            assert_eq!(read.mail(), ["alice", "<1@example.com>", name], "{door}");
+            let digest = format!("sha256:{}", Content::from(content.clone()).sha256());
+            assert!(
+                read.text("digest") == digest || door == "sftp" && read.text("digest").is_empty(),
+                "{door}: {read:?}"
+            );
+        }
+    }
+    for (door, file, id, name) in [
+        ("sftp", &income_file, "<1@example.com>", "income-2024-05-01.csv"),
+        ("ftps", &report_file, "<1@example.com>", "report-may.pdf"),
+        ("https", &order_file, "<2@example.com>", "order.xml"),
+    ] {
+        let gone = record(&server, door, "remove-file", file);
+        assert_eq!(gone.mail(), ["alice", id, name], "{door}");
+    }
+    for door in ["sftp", "ftps", "https"] {
+        let (file, name) = (format!("/imap/Drafts/by-{door}.bin"), format!("by-{door}.bin"));
+        let up = record(&server, door, "upload", &file);
+        assert_eq!((up.item("mailbox"), up.item("attachment")), ("alice", &*name));
+        assert!(up.item("message_id").starts_with('<'), "{up:?}");
+        assert_eq!(up.mail(), record(&server, "https", "download", &file).mail());
     }
     let log = server.log();
     assert!(!log.contains("hunter2"), "a password is in the log");

@@ -308,7 +308,14 @@ fn other_clients_list_read_and_delete_attachments() {
             0,
             "{who}: the message went with its attachment"
         );
-        let removed: Vec<String> = server.audit()[since..]
+        let records = server.audit().split_off(since);
+        let gone = records
+            .iter()
+            .find(|record| record.is("sftp", "remove-file", &path));
+        let said = gone.map(|record| record.mail());
+        let message = format!("<{id}@example.com>");
+        assert_eq!(said, Some(["mail", &*message, "order one.xml"]), "{who}");
+        let removed: Vec<String> = records
             .iter()
             .map(|r| r.story())
             .filter(|s| s.contains("remove"))

@@ -23,6 +23,25 @@ impl Record {
         self.0[field].as_u64()
     }
 
+    /// What the storage says of the file, by key; empty where it says nothing of that.
+    #[must_use]
+    pub fn item(&self, key: &str) -> &str {
+        self.0["item"][key].as_str().unwrap_or_default()
+    }
+
+    /// What the record says of a file in a mailbox: mailbox, `Message-ID` and attachment, a word each.
+    #[must_use]
+    pub fn mail(&self) -> [&str; 3] {
+        ["mailbox", "message_id", "attachment"].map(|key| self.item(key))
+    }
+
+    /// Whether it tells that `act` was done to `path` by `door`.
+    #[must_use]
+    pub fn is(&self, door: &str, act: &str, path: &str) -> bool {
+        let words = ["door", "act", "outcome", "path"].map(|field| self.text(field));
+        words == [door, act, "ok", path]
+    }
+
     /// The record in words: `door act outcome path [size]`, as in `sftp upload ok /a.bin 1000`.
     /// The size stands behind transfers that succeeded.
     #[must_use]

@@ -81,6 +81,8 @@ pub struct Config {
     pub ftp_listener: &'static str,
     /// Lines added to `[limits]`.
     pub limits: &'static str,
+    /// Lines added to `[audit]`.
+    pub audit: &'static str,
     /// Lines added to the mount of `files`, e.g. `, limits = { quota = "1 MiB" }`.
     pub mount: &'static str,
     /// Lines at the end of the file.
@@ -130,6 +132,7 @@ impl Config {
             listener: "",
             ftp_listener: "",
             limits: "",
+            audit: "",
             mount: "",
             more: String::new(),
         }
@@ -225,6 +228,7 @@ auth_attempts = 3
 [audit]
 sinks = [{{ type = "file", path = "audit.jsonl" }}]
 mode = "required"
+{audit}
 [metrics]
 address = "127.0.0.1:{metrics}"
 [[listener]]
@@ -316,6 +320,7 @@ root = "mail"
             passive = format_args!("{}-{}", self.passive.start(), self.passive.end()),
             ftp_listener = self.ftp_listener,
             limits = self.limits,
+            audit = self.audit,
             ban = self.ban_after,
             listener = self.listener,
             mount = self.mount,

@@ -283,6 +283,10 @@ impl MailStore for Exchange {
         &self.abilities
     }
 
+    fn address(&self) -> Option<&str> {
+        Some(&self.inner.address)
+    }
+
     async fn folders(&self, parent: Option<&FolderId>, _from: Option<&PageCursor>) -> FsResult<Page<Folder>> {
         let tree = self.inner.tree().await?;
         if let Some(parent) = parent

@@ -67,6 +67,8 @@ pub struct Imap {
 /// What tasks of the mailbox share.
 struct Inner {
     pool: Pool,
+    /// As it was configured.
+    address: String,
     around: Surroundings,
     ledger: Ledger,
     /// Unique among mailboxes.
@@ -88,6 +90,7 @@ struct Inner {
 /// How a mailbox is treated: what the options say of it beyond the connection.
 struct Treatment {
     space: String,
+    address: String,
     fresh_for: Duration,
     spool_keep: Duration,
     max_entries: usize,
@@ -104,6 +107,7 @@ impl Imap {
             changing: around.turn(&how.space),
             ledger: Ledger::new(Arc::clone(&around.shelf), how.space.clone()),
             space: how.space,
+            address: how.address,
             fresh_for: how.fresh_for,
             spool_keep: how.spool_keep,
             max_entries: how.max_entries,

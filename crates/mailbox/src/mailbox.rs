@@ -17,6 +17,7 @@ mod relist;
 mod renaming;
 mod shown;
 mod sizes;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -48,7 +49,7 @@ pub use intake::Spooling;
 pub(crate) use outbox::Outboxes;
 use outbox::Share;
 pub use policy::{OptionsError, Policy, option_problems};
-use renaming::Uploaded;
+use renaming::{Author, Uploaded};
 use tree::{Dir, Node, Tree};
 use view::Views;
 
@@ -59,6 +60,8 @@ pub struct Mailbox {
 }
 
 struct Shared {
+    /// Its name in records: its address, or the storage's name.
+    mailbox: Box<str>,
     store: Arc<dyn MailStore>,
     policy: Policy,
     tree: Tree,
@@ -111,6 +114,7 @@ impl Mailbox {
             ..Capabilities::read_only()
         };
         let shared = Shared {
+            mailbox: store.address().unwrap_or(&policy.storage).into(),
             tree: Tree::new(Arc::clone(&store)),
             views: Views::new(book, policy.max_entries),
             uploaded: Uploaded::default(),
@@ -124,6 +128,14 @@ impl Mailbox {
             shared: Arc::new(shared),
             capabilities,
         }
+    }
+
+    /// What `path` leads to, said to whoever records.
+    async fn told(&self, cx: &OpCx, path: &VPath) -> FsResult<Node> {
+        let note = self.shared.tell(cx);
+        let node = self.shared.resolve(path).await?;
+        node.told_to(note);
+        Ok(node)
     }
 
     /// Over a Maildir.
@@ -215,28 +227,30 @@ impl FileSystem for Mailbox {
         self.shared.open_listing(dir, from).await
     }
 
-    async fn open_read(&self, _cx: &OpCx, file: &VPath) -> FsResult<Arc<dyn ReadFile>> {
-        self.shared.open_read(file).await
+    async fn open_read(&self, cx: &OpCx, file: &VPath) -> FsResult<Arc<dyn ReadFile>> {
+        self.shared.open_read(file, self.shared.tell(cx)).await
     }
 
     async fn open_write(&self, cx: &OpCx, file: &VPath, how: OpenWrite) -> FsResult<Arc<dyn WriteFile>> {
+        self.shared.tell(cx);
         if self.capabilities.write == WriteAccess::None {
             return Err(FsError::new(FsErrorKind::ReadOnly)
                 .context("this mailbox takes no uploads (its option on_upload is \"refuse\")"));
         }
-        Shared::open_write(&self.shared, &cx.owner, file, &how, self.capabilities.max_file).await
+        Shared::open_write(&self.shared, cx, file, &how, self.capabilities.max_file).await
     }
 
     async fn partial(&self, _cx: &OpCx, _file: &VPath) -> FsResult<Option<Partial>> {
         Ok(None)
     }
 
-    async fn make_dir(&self, _cx: &OpCx, dir: &VPath, _attrs: Attrs) -> FsResult<()> {
+    async fn make_dir(&self, cx: &OpCx, dir: &VPath, _attrs: Attrs) -> FsResult<()> {
+        self.shared.tell(cx);
         self.shared.make_dir(dir).await
     }
 
-    async fn remove(&self, _cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
-        match (self.shared.resolve(path).await?, what) {
+    async fn remove(&self, cx: &OpCx, path: &VPath, what: Removal) -> FsResult<()> {
+        match (self.told(cx, path).await?, what) {
             (Node::Dir(Dir::Root), _) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be removed"))
             }
@@ -278,15 +292,15 @@ impl FileSystem for Mailbox {
     }
 
     async fn rename(&self, cx: &OpCx, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
-        match self.shared.resolve(from).await? {
+        match self.told(cx, from).await? {
             Node::Dir(Dir::Root) => {
                 Err(FsError::new(FsErrorKind::Refused).context("the mailbox itself cannot be renamed"))
             }
             Node::Dir(Dir::Outbox | Dir::Recipient(_)) => Err(FsError::new(FsErrorKind::Refused)
                 .context("the Outbox and its directories cannot be renamed")),
             Node::Waiting(waiting) => {
-                let (shared, to) = (Arc::clone(&self.shared), to.clone());
-                to_its_end(async move { shared.rename_waiting(&waiting, &to).await }).await
+                let (shared, to, note) = (Arc::clone(&self.shared), to.clone(), cx.note().clone());
+                to_its_end(async move { shared.rename_waiting(&waiting, &to, &note).await }).await
             }
             Node::Dir(Dir::Message(folder, item)) => {
                 self.shared.move_message_dir(from, &folder, &item, to, how).await
@@ -300,14 +314,15 @@ impl FileSystem for Mailbox {
                 self.shared.move_file(from, &folder, &item, to, how).await
             }
             Node::File(folder, item) => {
-                let (shared, owner, to) = (Arc::clone(&self.shared), cx.owner.clone(), to.clone());
-                to_its_end(async move { shared.rename_upload(&owner, &folder, &item, &to).await }).await
+                let (shared, to) = (Arc::clone(&self.shared), to.clone());
+                let author = Author::of(cx);
+                to_its_end(async move { shared.rename_upload(&author, &folder, &item, &to).await }).await
             }
         }
     }
 
-    async fn set_attrs(&self, _cx: &OpCx, path: &VPath, attrs: Attrs, _links: Links) -> FsResult<()> {
-        self.shared.resolve(path).await?;
+    async fn set_attrs(&self, cx: &OpCx, path: &VPath, attrs: Attrs, _links: Links) -> FsResult<()> {
+        self.told(cx, path).await?;
         if self.capabilities.drops_attrs && attrs.size.is_none() {
             return Ok(());
         }

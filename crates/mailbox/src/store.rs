@@ -253,6 +253,11 @@ pub trait MailStore: Send + Sync {
     /// What it can do.
     fn abilities(&self) -> &StoreAbilities;
 
+    /// The address by which people know the mailbox; none where it has none.
+    fn address(&self) -> Option<&str> {
+        None
+    }
+
     /// The folders directly below `parent`, or at the top.
     async fn folders(&self, parent: Option<&FolderId>, from: Option<&PageCursor>) -> FsResult<Page<Folder>>;
 

@@ -3,7 +3,10 @@
 //! Events are made by the choke point (crate `session`), never by hand in a door. A transfer is one
 //! event, written when it ends.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use crate::{ConnectionId, Origin, SessionId, VPath};
 
@@ -22,10 +25,41 @@ pub struct Event {
     pub user: Option<String>,
     /// What was tried.
     pub act: Act,
+    /// What the file stands for, where its storage says so.
+    pub item: Option<Item>,
     /// How it ended.
     pub outcome: Outcome,
     /// How long it took.
     pub took: Duration,
+}
+
+/// What a file stands for, in its storage's own words, such as the message that it hangs on. The keys are
+/// fixed in the storage's code; the values are as hostile as any name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Item(BTreeMap<&'static str, String>);
+
+impl Item {
+    /// Says `value` of `key`, in place of what was said of it before.
+    pub fn put(&mut self, key: &'static str, value: impl Into<String>) {
+        self.0.insert(key, value.into());
+    }
+
+    /// What is said of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Everything that is said, by key.
+    pub fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What was tried. The stable names ([`Act::name`]) are part of the product's interface.

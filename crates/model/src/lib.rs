@@ -15,7 +15,7 @@ mod secret;
 mod time;
 mod verb;
 
-pub use event::{Act, Event, Outcome, TrailStep, Transfer};
+pub use event::{Act, Event, Item, Outcome, TrailStep, Transfer};
 pub use id::{ConnectionId, SessionId};
 pub use names::{GroupName, NameError, RoleName, UserName};
 pub use origin::{Door, Origin};

@@ -10,6 +10,7 @@ use crate::{
     carried_through::carried_through,
     choke::{Pass, enter},
     deed::{Deed, refused},
+    pending::Open,
 };
 
 impl UserFs {
@@ -100,6 +101,7 @@ impl UserFs {
     async fn rename_now(&self, pass: &Pass, from: &VPath, to: &VPath, how: Rename) -> FsResult<()> {
         let how = no_race(pass, to, how);
         if let Some(open) = self.0.pending.at(from) {
+            of_open(pass, &open);
             open.file.retarget(to, how).await?;
             self.0.pending.moved(&open, to.clone());
             return Ok(());
@@ -143,6 +145,7 @@ impl UserFs {
 
     async fn set_attrs_now(&self, pass: &Pass, path: &VPath, attrs: Attrs, links: Links) -> FsResult<()> {
         if let Some(open) = self.0.pending.at(path) {
+            of_open(pass, &open);
             return open.set_attrs(attrs).await;
         }
         let set = || pass.tree().set_attrs(pass.cx(), path, attrs, links);
@@ -223,6 +226,13 @@ impl UserFs {
             quota.release(size).await;
         }
         linked
+    }
+}
+
+/// The deed is done to an upload in progress, of which its storage has spoken already.
+fn of_open(pass: &Pass, open: &Open) {
+    if let Some(note) = &open.note {
+        pass.cx().adopt(note);
     }
 }
 

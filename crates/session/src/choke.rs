@@ -7,7 +7,7 @@ use std::{
 };
 
 use portreeve_model::{Act, Outcome, VPath};
-use portreeve_vfs::{Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, OpCx};
+use portreeve_vfs::{Entry, FileSystem, FsError, FsErrorKind, FsResult, Links, Note, OpCx};
 
 use crate::{
     Plan,
@@ -19,6 +19,8 @@ use crate::{
 #[must_use]
 pub(crate) struct Pass {
     live: Arc<Live>,
+    /// This operation's: its backend's word is about nothing else.
+    cx: OpCx,
     view: Arc<View>,
     there: Option<Entry>,
     began: Instant,
@@ -60,6 +62,7 @@ pub(crate) async fn enter(live: &Arc<Live>, deed: &Deed<'_>) -> FsResult<Pass> {
     }
     let (act, records_success) = (Some(deed.act()), deed.is_recorded());
     Ok(Pass {
+        cx: live.cx.afresh(),
         live: Arc::clone(live),
         view,
         there,
@@ -88,8 +91,8 @@ impl Pass {
         Arc::clone(&self.view)
     }
 
-    pub(crate) fn cx(&self) -> &OpCx {
-        &self.live.cx
+    pub(crate) const fn cx(&self) -> &OpCx {
+        &self.cx
     }
 
     pub(crate) fn live(&self) -> &Arc<Live> {
@@ -98,6 +101,13 @@ impl Pass {
 
     pub(crate) const fn began(&self) -> Instant {
         self.began
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            note: self.cx.noted(),
+            tls_reused: None,
+        }
     }
 
     /// Records how it ended and hands the result on.
@@ -112,7 +122,7 @@ impl Pass {
             return result;
         }
         let told = result.as_ref().map(|_| ()).map_err(Clone::clone);
-        record(&self.live, act, &told, self.began.elapsed())?;
+        record_with(&self.live, act, &told, self.began.elapsed(), self.known())?;
         result
     }
 }
@@ -126,7 +136,7 @@ impl Drop for Pass {
             .filter(|act| self.records_success && !matches!(act, Act::Stat(_)))
         {
             let gone = FsError::new(FsErrorKind::Cancelled).context("the client went before it ended");
-            let _ = record(&self.live, act, &Err(gone), self.began.elapsed());
+            let _ = record_with(&self.live, act, &Err(gone), self.began.elapsed(), self.known());
         }
     }
 }
@@ -138,16 +148,25 @@ pub(crate) async fn visible(live: &Live, path: &VPath) -> Option<Entry> {
 
 /// Writes the event of a deed, or counts it where it is one of too many that did nothing.
 pub(crate) fn record(live: &Live, act: Act, result: &FsResult<()>, took: Duration) -> FsResult<()> {
-    record_over(live, act, result, took, None)
+    record_with(live, act, result, took, Known::default())
 }
 
-/// As [`record`], with what is known of the data connection of a transfer.
-pub(crate) fn record_over(
+/// What is known of a deed beside how it ended.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known<'a> {
+    /// What its storage says.
+    pub(crate) note: Option<&'a Note>,
+    /// Of the data connection of a transfer.
+    pub(crate) tls_reused: Option<bool>,
+}
+
+/// As [`record`], with what else is known.
+pub(crate) fn record_with(
     live: &Live,
     act: Act,
     result: &FsResult<()>,
     took: Duration,
-    tls_reused: Option<bool>,
+    known: Known<'_>,
 ) -> FsResult<()> {
     let outcome = match result {
         Ok(()) => Outcome::Ok,
@@ -157,7 +176,9 @@ pub(crate) fn record_over(
     if live.damps(&act, &outcome) {
         return Ok(());
     }
-    live.record_over(&live.event(act, outcome, took), tls_reused)
+    let mut event = live.event(act, outcome, took);
+    event.item = known.note.and_then(Note::item);
+    live.record_over(&event, known.tls_reused)
         .map_err(|fault| unrecordable().caused_by(fault))
 }
 

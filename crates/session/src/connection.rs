@@ -433,6 +433,7 @@ impl Book {
             origin: Some(self.origin.clone()),
             user: Some(user.to_string()),
             act: Act::Login { trail, method },
+            item: None,
             outcome,
             took: self.began.elapsed(),
         }

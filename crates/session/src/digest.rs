@@ -1,11 +1,21 @@
 //! Digests of what passed in a transfer, where it passed in order.
+//!
+//! A door has several reads in flight, and a storage that is far away answers them as it can: what comes a
+//! little early is put aside until its turn. That is bounded, in bytes and in pieces.
+
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use sha2::Digest as _;
 
 use crate::DigestKind;
 
-/// A digest that grows with the bytes. A gap, or a step back, ends it: no digest is better than one
+/// Most bytes put aside: what OpenSSH's clients have in flight.
+const EARLY: usize = 2 << 20;
+/// Most pieces put aside.
+const EARLY_PIECES: usize = 256;
+
+/// A digest that grows with the bytes. A gap that stays, or a step back, ends it: no digest is better than one
 /// of something else.
 pub(crate) struct Digest {
     state: Mutex<Option<State>>,
@@ -14,6 +24,47 @@ pub(crate) struct Digest {
 struct State {
     next: u64,
     hash: Hash,
+    /// What came before its turn, by offset.
+    early: BTreeMap<u64, Vec<u8>>,
+    held: usize,
+}
+
+impl State {
+    /// Takes in bytes at `at`; false where no digest can come of it any more.
+    fn take(&mut self, at: u64, bytes: &[u8]) -> bool {
+        if at > self.next {
+            self.held += bytes.len();
+            return self.held <= EARLY
+                && self.early.len() < EARLY_PIECES
+                && self.early.insert(at, bytes.to_vec()).is_none();
+        }
+        if at < self.next {
+            return false;
+        }
+        self.grow(bytes);
+        while let Some(first) = self.early.first_entry() {
+            if *first.key() > self.next {
+                break;
+            }
+            let (at, bytes) = first.remove_entry();
+            if at < self.next {
+                return false;
+            }
+            self.held = self.held.saturating_sub(bytes.len());
+            self.grow(&bytes);
+        }
+        true
+    }
+
+    fn grow(&mut self, bytes: &[u8]) {
+        self.next += bytes.len() as u64;
+        match &mut self.hash {
+            Hash::Sha256(hash) => hash.update(bytes),
+            Hash::Blake3(hash) => {
+                hash.update(bytes);
+            }
+        }
+    }
 }
 
 enum Hash {
@@ -28,30 +79,28 @@ impl Digest {
             DigestKind::Blake3 => Hash::Blake3(Box::default()),
         };
         Self {
-            state: Mutex::new(Some(State { next: 0, hash })),
+            state: Mutex::new(Some(State {
+                next: 0,
+                hash,
+                early: BTreeMap::new(),
+                held: 0,
+            })),
         }
     }
 
     /// Bytes that passed at offset `at`.
     pub(crate) fn update(&self, at: u64, bytes: &[u8]) {
         let mut state = self.state.lock();
-        let Some(live) = state.as_mut() else { return };
-        if at != live.next {
+        if state.as_mut().is_some_and(|live| !live.take(at, bytes)) {
             *state = None;
-            return;
-        }
-        live.next += bytes.len() as u64;
-        match &mut live.hash {
-            Hash::Sha256(hash) => hash.update(bytes),
-            Hash::Blake3(hash) => {
-                hash.update(bytes);
-            }
         }
     }
 
-    /// The digest, where everything passed in order: `sha256:…` or `blake3:…`.
+    /// The digest, where everything passed once and in order, but for what was in flight together:
+    /// `sha256:…` or `blake3:…`.
     pub(crate) fn finish(&self) -> Option<String> {
-        Some(match self.state.lock().take()?.hash {
+        let whole = self.state.lock().take().filter(|state| state.early.is_empty())?;
+        Some(match whole.hash {
             Hash::Sha256(hash) => format!("sha256:{}", hex(&hash.finalize())),
             Hash::Blake3(hash) => format!("blake3:{}", hash.finalize().to_hex()),
         })
@@ -79,9 +128,45 @@ mod tests {
         digest.update(2, b"c");
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.finish().as_deref(), Some(abc));
-        let torn = Digest::new(DigestKind::Blake3);
-        torn.update(1, b"b");
-        torn.update(0, b"a");
-        assert_eq!(torn.finish(), None);
+        // Reads that were in flight together.
+        let digest = Digest::new(DigestKind::Sha256);
+        digest.update(2, b"c");
+        digest.update(1, b"b");
+        digest.update(0, b"a");
+        assert_eq!(digest.finish().as_deref(), Some(abc));
+    }
+
+    #[test]
+    fn what_passed_with_gaps_or_twice_has_none() {
+        let pieces: [&[(u64, &[u8])]; 5] = [
+            &[(1, b"b")],
+            &[(0, b"a"), (2, b"c")],
+            &[(0, b"ab"), (1, b"b")],
+            &[(2, b"c"), (2, b"c"), (0, b"ab")],
+            &[(1, b"bc"), (2, b"c"), (0, b"a")],
+        ];
+        for pieces in pieces {
+            let digest = Digest::new(DigestKind::Blake3);
+            for (at, bytes) in pieces {
+                digest.update(*at, bytes);
+            }
+            assert_eq!(digest.finish(), None, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_put_aside_is_bounded() {
+        let digest = Digest::new(DigestKind::Sha256);
+        digest.update(EARLY as u64, &vec![0; EARLY]);
+        digest.update(0, &vec![0; EARLY]);
+        assert!(digest.finish().is_some());
+        for (len, pieces) in [(EARLY + 1, 1), (1, EARLY_PIECES + 1)] {
+            let digest = Digest::new(DigestKind::Sha256);
+            for n in (0..pieces).rev() {
+                digest.update((1 + n * len) as u64, &vec![0; len]);
+            }
+            digest.update(0, b"0");
+            assert_eq!(digest.finish(), None, "{len} {pieces}");
+        }
     }
 }

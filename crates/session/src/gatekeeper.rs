@@ -204,6 +204,7 @@ impl Gatekeeper {
             origin: Some(origin.clone()),
             user: who.map(|(_, user)| user.to_string()),
             act,
+            item: None,
             outcome: Outcome::Refused(format!("{why}{more}")),
             took: began.elapsed(),
         };

@@ -226,6 +226,7 @@ impl Live {
             origin: Some(self.origin.clone()),
             user: Some(self.view.load().principal.user().to_string()),
             act,
+            item: None,
             outcome,
             took,
         }

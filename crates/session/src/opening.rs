@@ -47,9 +47,8 @@ impl UserFs {
             }
         };
         let live = pass.live();
-        let open = live
-            .pending
-            .enter(path.clone(), file, Allowance { max_size, share });
+        let (allowance, note) = (Allowance { max_size, share }, pass.cx().noted().cloned());
+        let open = live.pending.enter(path.clone(), file, allowance, note);
         Ok(Upload::new(Parts {
             live: Arc::clone(live),
             path: path.clone(),

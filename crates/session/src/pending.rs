@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use portreeve_model::{Door, Name, VPath};
-use portreeve_vfs::{Attrs, Entry, FsResult, WriteFile};
+use portreeve_vfs::{Attrs, Entry, FsResult, Note, WriteFile};
 
 use crate::allowance::Allowance;
 
@@ -15,6 +15,8 @@ pub(crate) struct Open {
     id: u64,
     pub(crate) file: Arc<dyn WriteFile>,
     pub(crate) allowance: Arc<Allowance>,
+    /// What its storage says of it.
+    pub(crate) note: Option<Note>,
     /// Set when the path was removed while the handle was open: its commit makes nothing.
     pub(crate) removed: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -69,13 +71,20 @@ impl Pending {
     }
 
     /// Enters a handle and answers its ticket.
-    pub(crate) fn enter(&self, path: VPath, file: Arc<dyn WriteFile>, allowance: Allowance) -> Open {
+    pub(crate) fn enter(
+        &self,
+        path: VPath,
+        file: Arc<dyn WriteFile>,
+        allowance: Allowance,
+        note: Option<Note>,
+    ) -> Open {
         let mut state = self.open.lock();
         state.next += 1;
         let open = Open {
             id: state.next,
             file,
             allowance: Arc::new(allowance),
+            note,
             removed: Arc::default(),
         };
         if self.shown {

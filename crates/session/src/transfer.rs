@@ -11,9 +11,15 @@ use std::{
 
 use parking_lot::Mutex;
 use portreeve_model::{Act, Transfer, VPath};
-use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, ReadFile, contained};
+use portreeve_vfs::{Entry, FsError, FsErrorKind, FsResult, Note, ReadFile, contained};
 
-use crate::{choke, digest::Digest, live::Live, mandate::Mandate, rate::Bucket};
+use crate::{
+    choke::{self, Known},
+    digest::Digest,
+    live::Live,
+    mandate::Mandate,
+    rate::Bucket,
+};
 
 /// A file open for reading. Many reads may be in flight. When the last handle is dropped, one event
 /// is recorded.
@@ -21,6 +27,7 @@ pub struct Download {
     pub(crate) live: Arc<Live>,
     pub(crate) path: VPath,
     pub(crate) file: Arc<dyn ReadFile>,
+    pub(crate) note: Option<Note>,
     pub(crate) mandate: Mandate,
     pub(crate) rate: Option<Arc<Bucket>>,
     pub(crate) digest: Option<Digest>,
@@ -118,7 +125,10 @@ impl Drop for Download {
         let failed = self.failed.get_mut().take().or_else(|| cut.then(over));
         let result = failed.map_or(Ok(()), Err);
         // The bytes are gone already: a lost record is counted, and stops what comes next.
-        let tls_reused = self.tls_reused.get().copied();
-        let _ = choke::record_over(&self.live, act, &result, self.began.elapsed(), tls_reused);
+        let known = Known {
+            note: self.note.as_ref(),
+            tls_reused: self.tls_reused.get().copied(),
+        };
+        let _ = choke::record_with(&self.live, act, &result, self.began.elapsed(), known);
     }
 }

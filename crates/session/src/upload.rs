@@ -15,8 +15,14 @@ use portreeve_model::{Act, Transfer, VPath, Verb};
 use portreeve_vfs::{Attrs, Entry, FsError, FsErrorKind, FsResult};
 
 use crate::{
-    carried_through::carried_through, choke, deed::lacks, digest::Digest, live::Live, mandate::Mandate,
-    pending::Open, rate::Bucket,
+    carried_through::carried_through,
+    choke::{self, Known},
+    deed::lacks,
+    digest::Digest,
+    live::Live,
+    mandate::Mandate,
+    pending::Open,
+    rate::Bucket,
 };
 
 /// A file open for writing. It ends by one of [`Upload::commit`], [`Upload::keep`] and
@@ -414,8 +420,11 @@ impl Body {
             digest,
             kept,
         });
-        let tls_reused = self.tls_reused.get().copied();
-        choke::record_over(&self.live, act, result, self.began.elapsed(), tls_reused)
+        let known = Known {
+            note: self.open.note.as_ref(),
+            tls_reused: self.tls_reused.get().copied(),
+        };
+        choke::record_with(&self.live, act, result, self.began.elapsed(), known)
     }
 }
 

@@ -130,6 +130,7 @@ impl UserFs {
                     live: Arc::clone(live),
                     path: path.clone(),
                     file,
+                    note: pass.cx().noted().cloned(),
                     mandate: Mandate::new(vec![Verb::Read], pass.view()),
                     rate: limits.download_rate.map(|rate| self.bucket("down", rate.0)),
                     digest: live.gate.0.audit.digest().map(Digest::new),

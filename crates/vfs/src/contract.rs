@@ -1,6 +1,9 @@
 //! The traits that every backend implements and every layer wraps.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,8 +11,8 @@ use portreeve_model::{Name, SessionId, VPath};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attrs, Capabilities, Cursor, Entry, FsErrorKind, FsResult, Links, OpenWrite, Partial, Removal, Rename,
-    Space,
+    Attrs, Capabilities, Cursor, Entry, FsErrorKind, FsResult, Links, Note, OpenWrite, Partial, Removal,
+    Rename, Space,
 };
 
 /// To whom unfinished uploads belong: a principal, whatever its session.
@@ -27,6 +30,7 @@ pub struct OpCx {
     pub deadline: Option<Instant>,
     /// Fires when the session ends.
     pub cancel: CancellationToken,
+    note: OnceLock<Note>,
 }
 
 impl OpCx {
@@ -38,7 +42,38 @@ impl OpCx {
             owner,
             deadline: None,
             cancel,
+            note: OnceLock::new(),
         }
+    }
+
+    /// The same for another operation, of which nothing is said yet.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self {
+            session: self.session,
+            owner: self.owner.clone(),
+            deadline: self.deadline,
+            cancel: self.cancel.clone(),
+            note: OnceLock::new(),
+        }
+    }
+
+    /// Where the backend says what the operation's path stands for, as soon as it knows and whatever comes
+    /// of it. Of two paths that is the first; of a file that is written, what it becomes.
+    #[must_use]
+    pub fn note(&self) -> &Note {
+        self.note.get_or_init(Note::default)
+    }
+
+    /// What its backend said, where it said anything.
+    #[must_use]
+    pub fn noted(&self) -> Option<&Note> {
+        self.note.get()
+    }
+
+    /// Takes over what was said when the file was opened: for an operation on an open file.
+    pub fn adopt(&self, note: &Note) {
+        let _ = self.note.set(note.clone());
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`FileSystem`], [`ReadFile`], [`WriteFile`], [`Listing`]: the contract, shaped for random access
 //!   (SFTP), streams (FTPS), ranges (HTTPS) and slow, paged, throttled stores (mailboxes) alike.
+//! - [`OpCx`], [`Note`]: what travels with an operation, and what its backend says of it to who records it.
 //! - [`Capabilities`]: what a backend can do; [`Checked`] refuses the rest before it is asked.
 //! - [`Mounts`]: several backends as one tree. [`Subtree`]: one directory of a backend as a whole one.
 //! - [`Spool`], [`Cache`], [`Patience`]: random access, remembered look-ups, time limits and repeated
@@ -25,6 +26,7 @@ mod error;
 mod faulty;
 mod memory;
 mod mounts;
+mod note;
 mod patience;
 mod refusal;
 mod remap;
@@ -45,6 +47,7 @@ pub use error::{FsError, FsErrorKind, FsResult, Retry};
 pub use faulty::{Call, Fault, Faulty, Hold};
 pub use memory::Memory;
 pub use mounts::{MountTwice, Mounts};
+pub use note::Note;
 pub use patience::{Patience, PatienceLimits};
 pub use spool::{Spool, SpoolArea, SpoolFile};
 pub use subtree::Subtree;

@@ -122,6 +122,7 @@ impl Imap {
         );
         let how = Treatment {
             space: space(options, address),
+            address: address.to_owned(),
             fresh_for: options.fresh_for.0,
             spool_keep: options.spool_keep.0,
             max_entries: usize::try_from(options.mail.max_entries).unwrap_or(usize::MAX),

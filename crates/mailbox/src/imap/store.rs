@@ -20,6 +20,10 @@ impl MailStore for Imap {
         &self.abilities
     }
 
+    fn address(&self) -> Option<&str> {
+        Some(&self.inner.address)
+    }
+
     async fn folders(&self, parent: Option<&FolderId>, _from: Option<&PageCursor>) -> FsResult<Page<Folder>> {
         let tree = self.inner.tree(false).await?;
         if let Some(parent) = parent

@@ -10,21 +10,28 @@ use std::{
 use portreeve_model::Name;
 use portreeve_vfs::Entry;
 
-use crate::{MessageId, book::PartKey};
+use crate::{Attachment, Message, MessageId, book::PartKey};
 
 /// A file of a folder.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     entry: Entry,
     pub(super) key: PartKey,
+    /// On which it hangs. The store holds it too.
+    pub(super) message: Arc<Message>,
     /// Where the listing did not tell the size: the size, once it is learnt. Shared by all copies.
     learnt: Option<Arc<OnceLock<u64>>>,
 }
 
 impl Item {
-    pub(super) fn new(entry: Entry, key: PartKey) -> Self {
+    pub(super) fn new(entry: Entry, key: PartKey, message: &Arc<Message>) -> Self {
         let learnt = (entry.is_file() && entry.size.is_none()).then(Arc::default);
-        Self { entry, key, learnt }
+        Self {
+            entry,
+            key,
+            message: Arc::clone(message),
+            learnt,
+        }
     }
 
     /// What is known of it.
@@ -32,6 +39,12 @@ impl Item {
         let mut entry = self.entry.clone();
         entry.size = entry.size.or_else(|| self.learnt.as_ref()?.get().copied());
         entry
+    }
+
+    /// The attachment that it is; none for a message or a form of one.
+    pub(super) fn attachment(&self) -> Option<&Attachment> {
+        let mut all = self.message.attachments.iter();
+        all.find(|attachment| attachment.id == self.key.part)
     }
 
     /// Whether it is the directory of a message.

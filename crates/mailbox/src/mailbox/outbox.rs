@@ -77,6 +77,9 @@ pub(super) struct Waiting {
     pub(super) message: String,
     /// Its attachment.
     pub(super) part: String,
+    /// `Message-ID` of the draft, without the angle brackets; empty where that is not known.
+    #[serde(default)]
+    pub(super) internet_id: String,
     /// Size of the file, in bytes.
     pub(super) size: u64,
     /// When it was uploaded, in seconds since 1970.

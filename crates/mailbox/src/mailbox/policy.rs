@@ -15,6 +15,8 @@ const MAX_SEND_DELAY: Duration = Duration::from_hours(7 * 24);
 
 /// What a mailbox shows, and what becomes of deletions and uploads.
 pub struct Policy {
+    /// The storage's name: what records call a mailbox that has no address.
+    pub storage: String,
     /// How names are composed.
     pub template: Template,
     /// How directories of messages are named, where each message is one.
@@ -87,6 +89,7 @@ impl Policy {
             })
         })?;
         Ok(Self {
+            storage: options.storage.clone(),
             template: sound.template,
             messages: sound.messages,
             filter: sound.filter,

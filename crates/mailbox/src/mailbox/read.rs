@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_model::{Name, VPath};
-use portreeve_vfs::{Cursor, Entry, FsErrorKind, FsResult, Listing, ReadFile};
+use portreeve_vfs::{Cursor, Entry, FsErrorKind, FsResult, Listing, Note, ReadFile};
 
 use super::{
     Shared,
@@ -45,8 +45,10 @@ impl Shared {
         }))
     }
 
-    pub(super) async fn open_read(&self, path: &VPath) -> FsResult<Arc<dyn ReadFile>> {
-        let (folder, item) = match self.resolve(path).await? {
+    pub(super) async fn open_read(&self, path: &VPath, note: &Note) -> FsResult<Arc<dyn ReadFile>> {
+        let node = self.resolve(path).await?;
+        node.told_to(note);
+        let (folder, item) = match node {
             Node::File(folder, item) => (folder, item),
             Node::Dir(_) => return Err(FsErrorKind::IsDir.into()),
             Node::Waiting(waiting) => {

@@ -81,7 +81,7 @@ impl Shared {
                 Shown::File(message, attachment) => {
                     let mut entry = entry(name, message, attachment);
                     entry.size = entry.size.or_else(|| bindings.size(&wish.key));
-                    let item = Item::new(entry, wish.key);
+                    let item = Item::new(entry, wish.key, message);
                     if self.policy.messages.is_some() {
                         inside.entry(id).or_default().push(item);
                     } else {
@@ -91,7 +91,7 @@ impl Shared {
                 Shown::Message(message, wholes) => {
                     let mut entry = Entry::dir(Some(name));
                     entry.modified = Some(message.summary.received);
-                    files.push(Item::new(entry, wish.key));
+                    files.push(Item::new(entry, wish.key, message));
                     let wholes = wholes.iter().filter_map(|whole| self.whole_item(*whole, message));
                     inside.entry(id).or_default().extend(wholes);
                 }
@@ -114,7 +114,6 @@ impl Shared {
         let present = SystemTime::now();
         let (mut shown, mut wishes) = (Vec::new(), Vec::new());
         for message in messages {
-            let message: &Message = message;
             if !self.policy.filter.shows_message(&message.summary) {
                 continue;
             }
@@ -181,9 +180,9 @@ impl Shared {
 
 /// Something that a folder shows.
 enum Shown<'a> {
-    File(&'a Message, &'a Attachment),
+    File(&'a Arc<Message>, &'a Attachment),
     /// A message's directory, and what it holds beside attachments.
-    Message(&'a Message, Vec<Whole>),
+    Message(&'a Arc<Message>, Vec<Whole>),
 }
 
 /// An attachment as an entry.

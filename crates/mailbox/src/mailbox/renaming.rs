@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 use portreeve_model::VPath;
-use portreeve_vfs::{FsError, FsErrorKind, FsResult, Owner};
+use portreeve_vfs::{FsError, FsErrorKind, FsResult, Note, OpCx, Owner};
 
 use super::{Shared, delete::is_last, items::Item};
 use crate::{Folder, book::PartKey};
@@ -40,29 +40,51 @@ impl Uploaded {
     }
 }
 
+/// Who makes a draft, and where it is said which that is.
+#[derive(Clone)]
+pub(super) struct Author {
+    pub(super) owner: Owner,
+    pub(super) note: Note,
+}
+
+impl Author {
+    pub(super) fn of(cx: &OpCx) -> Self {
+        Self {
+            owner: cx.owner.clone(),
+            note: cx.note().clone(),
+        }
+    }
+}
+
 impl Shared {
-    /// Gives a file that `owner` has just uploaded another name: its draft is made anew, since name and
+    /// Gives a file that `author` has just uploaded another name: its draft is made anew, since name and
     /// subject are in it.
     pub(super) async fn rename_upload(
         &self,
-        owner: &Owner,
+        author: &Author,
         folder: &Folder,
         item: &Item,
         to: &VPath,
     ) -> FsResult<()> {
         let key = &item.key;
-        if !self.uploaded.take(owner, key) {
+        if !self.uploaded.take(&author.owner, key) {
             return Err(FsError::new(FsErrorKind::Refused)
                 .context("an attachment cannot be renamed: its name comes from its message"));
         }
-        let renamed = self.compose_anew(owner, folder, key, to).await;
+        let renamed = self.compose_anew(author, folder, key, to).await;
         if renamed.is_err() {
-            self.uploaded.add(owner, key);
+            self.uploaded.add(&author.owner, key);
         }
         renamed
     }
 
-    async fn compose_anew(&self, owner: &Owner, folder: &Folder, key: &PartKey, to: &VPath) -> FsResult<()> {
+    async fn compose_anew(
+        &self,
+        author: &Author,
+        folder: &Folder,
+        key: &PartKey,
+        to: &VPath,
+    ) -> FsResult<()> {
         let (target, name) = self.upload_place(to).await?;
         let message = self.store.message(&folder.id, &key.message).await?;
         if !is_last(&message, &key.part) {
@@ -70,7 +92,7 @@ impl Shared {
                 .context("somebody has attached more files to this draft: it cannot be renamed any more"));
         }
         let content = self.store.open_part(&folder.id, &key.message, &key.part).await?;
-        self.commit(owner, &target, &name, content).await?;
+        self.commit(author, &target, &name, content).await?;
         // That took its time: what somebody attached meanwhile must not go with the old draft.
         match self.store.message(&folder.id, &key.message).await {
             Ok(now) if is_last(&now, &key.part) => {}

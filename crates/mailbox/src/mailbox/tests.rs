@@ -8,6 +8,7 @@ mod remote;
 mod sending;
 mod showing;
 mod store;
+mod telling;
 mod uploading;
 
 use std::{fs, path::PathBuf, sync::Arc};

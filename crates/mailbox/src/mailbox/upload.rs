@@ -10,13 +10,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use portreeve_model::{Name, VPath};
 use portreeve_vfs::{
-    Attrs, Entry, FsError, FsErrorKind, FsResult, OpenWrite, Owner, Rename, WriteFile, WriteMode,
+    Attrs, Entry, FsError, FsErrorKind, FsResult, Note, OpCx, OpenWrite, Rename, WriteFile, WriteMode,
 };
 
 use super::{
     Shared,
     intake::Intake,
     relist::entry,
+    renaming::Author,
+    telling::{id_of, tell_attachment, tell_message},
     to_its_end,
     tree::{Node, check_clean, taken},
     view::Need,
@@ -26,7 +28,7 @@ use crate::{Content, Draft, Folder, FolderKind, OnUpload, book::PartKey, name::f
 impl Shared {
     pub(super) async fn open_write(
         self: &Arc<Self>,
-        owner: &Owner,
+        cx: &OpCx,
         path: &VPath,
         how: &OpenWrite,
         limit: Option<u64>,
@@ -58,14 +60,15 @@ impl Shared {
             }
             _ => {}
         }
-        let place = self.target(path).await?;
+        let (place, author) = (self.target(path).await?, Author::of(cx));
+        place.told_to(&author.note);
         if how.size_hint.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
         }
         let intake = self.policy.spool.intake().await?;
         Ok(Arc::new(Upload {
             shared: Arc::clone(self),
-            owner: owner.clone(),
+            author,
             intake,
             limit,
             state: Mutex::new(State {
@@ -102,8 +105,15 @@ impl Shared {
     }
 
     /// Takes a whole message in. It is not shown as the file that was uploaded, but as any other message.
-    async fn commit_import(&self, folder: &Folder, name: &str, content: Arc<dyn Content>) -> FsResult<Entry> {
+    async fn commit_import(
+        &self,
+        note: &Note,
+        folder: &Folder,
+        name: &str,
+        content: Arc<dyn Content>,
+    ) -> FsResult<Entry> {
         let size = content.size();
+        tell_message(note, &id_of(&*content).await);
         self.store.import(&folder.id, content).await?;
         self.views.slot(&folder.id).lock().await.stale();
         Ok(Entry::file(
@@ -129,7 +139,7 @@ impl Shared {
     /// Makes the draft, binds its file to its name, and remembers who may give it another.
     pub(super) async fn commit(
         &self,
-        owner: &Owner,
+        author: &Author,
         folder: &Folder,
         name: &str,
         content: Arc<dyn Content>,
@@ -166,6 +176,8 @@ impl Shared {
         drop(reserved);
         state.stale();
         let message = message?;
+        tell_message(&author.note, &message.summary.internet_id);
+        tell_attachment(&author.note, name);
         let attachment = message.attachments.iter().find(|a| a.counts());
         let attachment = attachment.ok_or_else(|| {
             FsError::new(FsErrorKind::Backend).context("the store made a draft without its attachment")
@@ -174,7 +186,7 @@ impl Shared {
             message: message.id.clone(),
             part: attachment.id.clone(),
         };
-        self.uploaded.add(owner, &key);
+        self.uploaded.add(&author.owner, &key);
         let bound = state.bindings(self, &folder.id).await?.bind(key, name.to_owned());
         state.record(book, &folder.id, vec![bound]).await;
         let shown = Name::new(name.as_bytes()).map_err(|_| FsErrorKind::InvalidName)?;
@@ -199,6 +211,14 @@ impl Target {
         let (Self::Draft(_, name) | Self::Import(_, name) | Self::Sent(_, name)) = self;
         name
     }
+
+    /// Says what is known before it is made: a file that is to hang on a message, or a whole one.
+    fn told_to(&self, note: &Note) {
+        match self {
+            Self::Draft(_, name) | Self::Sent(_, name) => tell_attachment(note, name),
+            Self::Import(..) => {}
+        }
+    }
 }
 
 fn too_large(limit: u64) -> FsError {
@@ -209,7 +229,7 @@ fn too_large(limit: u64) -> FsError {
 /// An upload in progress.
 struct Upload {
     shared: Arc<Shared>,
-    owner: Owner,
+    author: Author,
     intake: Intake,
     limit: u64,
     state: Mutex<State>,
@@ -299,6 +319,7 @@ impl WriteFile for Upload {
     async fn retarget(&self, to: &VPath, _how: Rename) -> FsResult<()> {
         self.open()?;
         let place = self.shared.target(to).await?;
+        place.told_to(&self.author.note);
         self.state.lock().place = Arc::new(place);
         Ok(())
     }
@@ -309,12 +330,14 @@ impl WriteFile for Upload {
         let content = self.content();
         self.intake.resize(content.size()).await?;
         let shared = Arc::clone(&self.shared);
-        let owner = self.owner.clone();
+        let author = self.author.clone();
         let commit = async move {
             match &*place {
-                Target::Draft(folder, name) => shared.commit(&owner, folder, name, content).await,
-                Target::Import(folder, name) => shared.commit_import(folder, name, content).await,
-                Target::Sent(to, name) => shared.commit_to_outbox(to, name, content).await,
+                Target::Draft(folder, name) => shared.commit(&author, folder, name, content).await,
+                Target::Import(folder, name) => {
+                    shared.commit_import(&author.note, folder, name, content).await
+                }
+                Target::Sent(to, name) => shared.commit_to_outbox(&author.note, to, name, content).await,
             }
         };
         let entry = to_its_end(commit).await?;

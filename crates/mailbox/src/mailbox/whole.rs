@@ -5,6 +5,8 @@
 //! holds them all; it can be read and never deleted by itself. A message's directory is removed only when
 //! no attachment that counts is left, shown or not.
 
+use std::sync::Arc;
+
 use portreeve_model::{Name, VPath};
 use portreeve_vfs::{Entry, FileKind, FsError, FsErrorKind, FsResult, Rename};
 
@@ -56,7 +58,7 @@ impl Shared {
         Whole::ALL.into_iter().filter(shown).collect()
     }
 
-    pub(super) fn whole_item(&self, whole: Whole, message: &Message) -> Option<Item> {
+    pub(super) fn whole_item(&self, whole: Whole, message: &Arc<Message>) -> Option<Item> {
         let mut entry = Entry::bare(Some(Name::new(whole.name().as_bytes()).ok()?), FileKind::File);
         entry.modified = Some(message.summary.received);
         // An attachment that goes changes the whole message.
@@ -74,7 +76,7 @@ impl Shared {
             message: message.id.clone(),
             part: PartId::from(whole.id()),
         };
-        Some(Item::new(entry, key))
+        Some(Item::new(entry, key, message))
     }
 
     /// Removes a message whose directory holds no attachment any more.

@@ -80,6 +80,7 @@ mod tests {
             origin: None,
             user: None,
             act,
+            item: None,
             outcome: portreeve_model::Outcome::Ok,
             took: std::time::Duration::ZERO,
         };

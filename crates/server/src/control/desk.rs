@@ -65,6 +65,7 @@ impl Desk {
                 origin: None,
                 user: Some(who.to_owned()),
                 act: Act::Admin { change },
+                item: None,
                 outcome,
                 took: began.elapsed(),
             };

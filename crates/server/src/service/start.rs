@@ -177,6 +177,7 @@ pub(super) fn record(gate: &Gatekeeper, act: Act, outcome: Outcome) -> Result<()
         origin: None,
         user: None,
         act,
+        item: None,
         outcome,
         took: Duration::ZERO,
     };

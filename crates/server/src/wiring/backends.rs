@@ -105,6 +105,7 @@ fn open_one(
         }
         StorageKind::Maildir(options) => {
             let mut options = options.clone();
+            options.mail.storage.clone_from(&storage.name);
             let state = || lasting.data_dir.join("mailboxes").join(&storage.name);
             let dir = options.state_dir.get_or_insert_with(state).clone();
             std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;

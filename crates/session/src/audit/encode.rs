@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portreeve_model::{Act, Event, Outcome, TrailStep, Transfer, VPath};
+use portreeve_model::{Act, Event, Item, Outcome, TrailStep, Transfer, VPath};
 use serde_json::{Map, Value, json};
 
 use super::Beside;
@@ -37,6 +37,7 @@ pub(super) fn line(event: &Event, beside: &Beside) -> String {
         event.connection.map(|id| id.to_string().into()),
     );
     act(&mut map, &event.act);
+    put(&mut map, "item", event.item.as_ref().map(item));
     put(&mut map, "tls_reused", beside.tls_reused.map(Value::from));
     if !beside.unwritten.is_empty() {
         let counts = beside
@@ -127,6 +128,14 @@ fn named(map: &mut Map<String, Value>, key: &str, path: &VPath) {
     };
 }
 
+/// Who sent a message named its attachments and gave it its id: free text.
+fn item(item: &Item) -> Value {
+    item.facts()
+        .map(|(key, value)| (key.to_owned(), cut(value).into()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
 fn cut(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= TEXT {
         return text.into();
@@ -189,6 +198,7 @@ mod tests {
             origin: None,
             user: Some("o'brien\r\n{\"act\":\"forged\"}".into()),
             act: Act::RemoveFile(path),
+            item: None,
             outcome: Outcome::Refused("no".into()),
             took: Duration::from_micros(1500),
         };
@@ -212,6 +222,7 @@ mod tests {
             origin: None,
             user: Some(name.into()),
             act: Act::RemoveFile(path),
+            item: None,
             outcome: Outcome::Ok,
             took: Duration::ZERO,
         };
@@ -226,6 +237,41 @@ mod tests {
             (&back["user"], &back["path"]),
             (&name.into(), &format!("/{name}").into())
         );
+    }
+
+    #[test]
+    fn what_a_storage_says_is_cut_and_escaped() {
+        let id = "<a\u{9b}31m\u{202e}\r\n\",\"act\":\"forged\"\u{0}>";
+        let mut said = Item::default();
+        said.put("message_id", id);
+        said.put("attachment", "\u{e9}".repeat(100_000));
+        let mut event = Event {
+            at: UNIX_EPOCH,
+            connection: None,
+            session: None,
+            origin: None,
+            user: None,
+            act: Act::RemoveFile(VPath::parse("/a").unwrap()),
+            item: Some(said),
+            outcome: Outcome::Ok,
+            took: Duration::ZERO,
+        };
+        let text = line(&event, &Beside::default());
+        assert!(
+            !text.contains(is_deceptive) && text.bytes().all(|b| b >= 0x20),
+            "{text:?}"
+        );
+        assert!(text.len() < 2 * TEXT, "{}", text.len());
+        let back: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&back["act"], &back["item"]["message_id"]),
+            (&"remove-file".into(), &id.into())
+        );
+        let name = back["item"]["attachment"].as_str().unwrap();
+        assert!(name.ends_with("\u{e9}… (200000 bytes)"), "{name}");
+
+        event.item = None;
+        assert!(!line(&event, &Beside::default()).contains("item"));
     }
 
     #[test]

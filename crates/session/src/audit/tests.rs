@@ -15,6 +15,7 @@ fn start() -> Event {
         origin: None,
         user: None,
         act: Act::Start,
+        item: None,
         outcome: Outcome::Ok,
         took: Duration::ZERO,
     }

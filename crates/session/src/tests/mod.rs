@@ -11,6 +11,7 @@ mod listed;
 mod reloads;
 mod rights;
 mod storage;
+mod telling;
 
 use std::{
     collections::BTreeMap,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portreeve_model::{Name, Timestamp, VPath};
-use portreeve_vfs::{Cursor, Entry, FsError, FsErrorKind, FsResult, Listing};
+use portreeve_vfs::{Cursor, Entry, FsError, FsErrorKind, FsResult, Listing, Note};
 
 use super::{OUTBOX, Share, Waiting};
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     mailbox::{
         Shared,
         relist::version,
+        telling::tell_message,
         tree::{Dir, Node, check_clean, taken},
     },
     name::fold,
@@ -100,6 +101,7 @@ impl Shared {
     /// Makes the draft of a file to be sent, and lets it wait.
     pub(in crate::mailbox) async fn commit_to_outbox(
         &self,
+        note: &Note,
         to: &str,
         name: &str,
         content: Arc<dyn Content>,
@@ -114,6 +116,7 @@ impl Shared {
         }
         outbox.check_room().await?;
         let waiting = self.draft_to_send(to, name, content).await?;
+        tell_message(note, &waiting.internet_id);
         let entry = waiting.entry().ok_or(FsErrorKind::InvalidName)?;
         self.unless_stray(&waiting, outbox.add(waiting.clone()).await)
             .await?;
@@ -121,7 +124,12 @@ impl Shared {
     }
 
     /// Gives what waits another name: its draft is made anew, since the name is in it.
-    pub(in crate::mailbox) async fn rename_waiting(&self, waiting: &Waiting, to: &VPath) -> FsResult<()> {
+    pub(in crate::mailbox) async fn rename_waiting(
+        &self,
+        waiting: &Waiting,
+        to: &VPath,
+        note: &Note,
+    ) -> FsResult<()> {
         let (recipient, name) = self.sending_place(to).await?;
         if recipient != waiting.to {
             return Err(FsError::new(FsErrorKind::Refused).context(
@@ -134,6 +142,7 @@ impl Shared {
         let anew = self.draft_to_send(&recipient, &name, content).await?;
         self.unless_stray(&anew, outbox.replace(waiting, anew.clone()).await)
             .await?;
+        Node::Waiting(anew).told_to(note);
         let (folder, message) = waiting.ids();
         if let Err(left) = outbox.store().delete_message(&folder, &message).await {
             tracing::warn!(%left, "a draft that is not to be sent any more could not be deleted");
@@ -161,6 +170,7 @@ impl Shared {
             folder: folder.0.to_string(),
             message: message.id.0.to_string(),
             part: part.map_or_else(String::new, |part| part.id.0.to_string()),
+            internet_id: message.summary.internet_id.clone(),
             size,
             since: self.outbox()?.now(),
             due: 0,

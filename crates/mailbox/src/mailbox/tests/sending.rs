@@ -166,6 +166,36 @@ async fn seconds(n: u64) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_is_told_of_as_the_message_that_is_to_be_sent() {
+    let post = Post::new();
+    let said = |cx: &OpCx| {
+        let item = cx.noted().and_then(portreeve_vfs::Note::item).unwrap_or_default();
+        let word = |key| item.get(key).unwrap_or_default().to_owned();
+        [word("message_id"), word("attachment")]
+    };
+    let (file, renamed) = (path(&format!("{BOB}/a.txt")), path(&format!("{BOB}/b.txt")));
+    let upload = cx();
+    let how = OpenWrite::new(WriteMode::Replace);
+    let open = post.mailbox.open_write(&upload, &file, how).await.unwrap();
+    assert_eq!(said(&upload), ["", "a.txt"]);
+    open.commit().await.unwrap();
+    assert_eq!(said(&upload), ["<m0001@far>", "a.txt"]);
+    let read = cx();
+    post.mailbox.open_read(&read, &file).await.unwrap();
+    assert_eq!(said(&read), ["<m0001@far>", "a.txt"]);
+    let rename = cx();
+    let done = post.mailbox.rename(&rename, &file, &renamed, Rename::NoReplace);
+    done.await.unwrap();
+    assert_eq!(said(&rename), ["<m0002@far>", "b.txt"]);
+    let taken_back = cx();
+    post.mailbox
+        .remove(&taken_back, &renamed, Removal::File)
+        .await
+        .unwrap();
+    assert_eq!(said(&taken_back), ["<m0002@far>", "b.txt"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_put_into_the_outbox_is_sent_after_the_delay() {
     let post = Post::new();
     // The real folder of that name is hidden.

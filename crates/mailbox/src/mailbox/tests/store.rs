@@ -241,6 +241,7 @@ impl Inside {
             id: id.clone(),
             summary: Summary {
                 subject: subject.into(),
+                internet_id: format!("{}@far", &*id.0),
                 ..Summary::default()
             },
             attachments,
