@@ -1,9 +1,13 @@
 //! Digests of what passed in a transfer, where it passed in order.
 //!
 //! A door has several reads in flight, and a storage that is far away answers them as it can: what comes a
-//! little early is put aside until its turn. That is bounded, in bytes and in pieces.
+//! little early is put aside until its turn. That is bounded, in bytes and in pieces, for each transfer and
+//! for all together: who opens many files and leaves gaps loses digests, and holds no memory.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use parking_lot::Mutex;
 use sha2::Digest as _;
@@ -14,6 +18,10 @@ use crate::DigestKind;
 const EARLY: usize = 2 << 20;
 /// Most pieces put aside.
 const EARLY_PIECES: usize = 256;
+/// Most bytes put aside by all transfers of the process.
+const EARLY_IN_ALL: usize = 64 << 20;
+/// How many are.
+static IN_ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// A digest that grows with the bytes. A gap that stays, or a step back, ends it: no digest is better than one
 /// of something else.
@@ -24,33 +32,58 @@ pub(crate) struct Digest {
 struct State {
     next: u64,
     hash: Hash,
-    /// What came before its turn, by offset.
-    early: BTreeMap<u64, Vec<u8>>,
+    early: Early,
+}
+
+/// What came before its turn, by offset.
+#[derive(Default)]
+struct Early {
+    pieces: BTreeMap<u64, Vec<u8>>,
     held: usize,
+}
+
+impl Early {
+    /// Puts a piece aside; false where there is no room for it, or another of its offset.
+    fn put(&mut self, at: u64, bytes: &[u8]) -> bool {
+        if self.held + bytes.len() > EARLY || self.pieces.len() >= EARLY_PIECES {
+            return false;
+        }
+        // Counted before it is taken: it is given back with the rest.
+        self.held += bytes.len();
+        let all = IN_ALL.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        all <= EARLY_IN_ALL && self.pieces.insert(at, bytes.to_vec()).is_none()
+    }
+
+    /// The first piece, if it begins at `next` or before.
+    fn take(&mut self, next: u64) -> Option<(u64, Vec<u8>)> {
+        let first = self.pieces.first_entry().filter(|first| *first.key() <= next)?;
+        let (at, bytes) = first.remove_entry();
+        self.held = self.held.saturating_sub(bytes.len());
+        IN_ALL.fetch_sub(bytes.len(), Ordering::Relaxed);
+        Some((at, bytes))
+    }
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        IN_ALL.fetch_sub(self.held, Ordering::Relaxed);
+    }
 }
 
 impl State {
     /// Takes in bytes at `at`; false where no digest can come of it any more.
     fn take(&mut self, at: u64, bytes: &[u8]) -> bool {
         if at > self.next {
-            self.held += bytes.len();
-            return self.held <= EARLY
-                && self.early.len() < EARLY_PIECES
-                && self.early.insert(at, bytes.to_vec()).is_none();
+            return self.early.put(at, bytes);
         }
         if at < self.next {
             return false;
         }
         self.grow(bytes);
-        while let Some(first) = self.early.first_entry() {
-            if *first.key() > self.next {
-                break;
-            }
-            let (at, bytes) = first.remove_entry();
+        while let Some((at, bytes)) = self.early.take(self.next) {
             if at < self.next {
                 return false;
             }
-            self.held = self.held.saturating_sub(bytes.len());
             self.grow(&bytes);
         }
         true
@@ -82,8 +115,7 @@ impl Digest {
             state: Mutex::new(Some(State {
                 next: 0,
                 hash,
-                early: BTreeMap::new(),
-                held: 0,
+                early: Early::default(),
             })),
         }
     }
@@ -99,7 +131,11 @@ impl Digest {
     /// The digest, where everything passed once and in order, but for what was in flight together:
     /// `sha256:…` or `blake3:…`.
     pub(crate) fn finish(&self) -> Option<String> {
-        let whole = self.state.lock().take().filter(|state| state.early.is_empty())?;
+        let whole = self
+            .state
+            .lock()
+            .take()
+            .filter(|state| state.early.pieces.is_empty())?;
         Some(match whole.hash {
             Hash::Sha256(hash) => format!("sha256:{}", hex(&hash.finalize())),
             Hash::Blake3(hash) => format!("blake3:{}", hash.finalize().to_hex()),
@@ -168,5 +204,19 @@ mod tests {
             digest.update(0, b"0");
             assert_eq!(digest.finish(), None, "{len} {pieces}");
         }
+        // All together, too: who leaves gaps in many files keeps few of them.
+        let many: Vec<Digest> = (0..2 * EARLY_IN_ALL / EARLY)
+            .map(|_| {
+                let digest = Digest::new(DigestKind::Sha256);
+                digest.update(1, &vec![0; EARLY]);
+                digest
+            })
+            .collect();
+        let held = many.iter().filter(|digest| digest.state.lock().is_some()).count();
+        assert!(held <= EARLY_IN_ALL / EARLY, "{held}");
+        drop(many);
+        let digest = Digest::new(DigestKind::Sha256);
+        digest.update(1, &vec![0; EARLY]);
+        assert!(digest.state.lock().is_some(), "what was held is given back");
     }
 }
