@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     error::{ImapError, Kind},
+    namespace::Home,
     wire::{Data, Framer, Response, Status, Value, Word, quoted},
 };
 
@@ -94,6 +95,8 @@ pub(super) struct Connection {
     selected: Option<Selected>,
     selected_at: Instant,
     used: Instant,
+    /// Where the account's own folders are, once that was asked.
+    pub(super) home: Option<Home>,
 }
 
 impl Connection {
@@ -109,6 +112,7 @@ impl Connection {
             selected: None,
             selected_at: Instant::now(),
             used: Instant::now(),
+            home: None,
         };
         match new.response().await? {
             Response::Status(status) if status.word == Word::Ok => {

@@ -2,6 +2,7 @@
 
 mod changing;
 mod lacking;
+mod namespaces;
 mod reading;
 mod scripted;
 mod signing;

@@ -12,6 +12,7 @@ mod value;
 
 use bytes::Bytes;
 
+use super::{folders::Listed, namespace::Home};
 pub(super) use response::{Data, Response, Status, Word};
 pub(super) use value::{Value, quoted};
 
@@ -84,15 +85,21 @@ fn literal(line: &[u8]) -> Option<usize> {
 pub fn take_apart(input: &[u8]) {
     let mut input = Bytes::copy_from_slice(input);
     let mut framer = Framer::default();
+    let (mut listed, mut home) = (Vec::new(), Home::default());
     while let Ok(Some(length)) = framer.find(&input) {
         if length == 0 || length > input.len() {
-            return;
+            break;
         }
         let line = input.split_to(length);
         if let Ok(Response::Data(data)) = Response::parse(&line) {
             super::row::take_apart(&data);
+            listed.extend(Listed::read(&data));
+            home = Home::read(&data).unwrap_or(home);
         }
     }
+    // Whoever takes a tree apart looks at all of it for each folder.
+    listed.truncate(100);
+    super::folders::take_apart(&listed, home);
 }
 
 #[cfg(test)]
@@ -108,6 +115,7 @@ mod tests {
             Just("* 1 FETCH ("), Just("* LIST ("), Just("UID 7"), Just("BODYSTRUCTURE "), Just("("), Just(")"),
             Just("\"text\" \"plain\" NIL NIL NIL \"7bit\" 3 "), Just("\"message\" \"rfc822\" "), Just("NIL "), Just("\"mixed\""),
             Just("{3}\r\na\n)"), Just("BODY[1]<0> "), Just("[X"), Just("]"), Just("\r\n"), Just("\"/\" "), Just("INBOX"), Just(" 9 "),
+            Just("* NAMESPACE (("), Just("\"INBOX.\" "), Just("\".\" "), Just("INBOX.a.b"), Just("INBOX."), Just("() "),
         ], 0..60)) {
             take_apart(words.concat().as_bytes());
         }
