@@ -1,6 +1,6 @@
 //! A mailbox on a mail server as a [`MailStore`], by IMAP (RFC 3501) over TLS.
 //!
-//! - `wire`, `connection`, `sign_in`, `pool`: from bytes to a few connections that are kept.
+//! - `wire`, `answer`, `connection`, `sign_in`, `pool`: from bytes to a few connections that are kept.
 //! - `structure`, `row`, `namespace`, `folders`: what the server tells of parts, messages and folders.
 //! - `index`: a folder's messages, kept between listings; `watch` hears of what happens in one.
 //! - `reading`, `writing`, `ledger`: contents by pieces; messages taken in, written anew and removed.
@@ -9,6 +9,7 @@
 //! expunge by UID, since others' deleted mail would go with it; a message that is written anew is there before
 //! the old one goes, and keeps its id.
 
+mod answer;
 mod connection;
 mod error;
 mod folders;

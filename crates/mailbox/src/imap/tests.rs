@@ -1,5 +1,6 @@
 //! The store and the file system over it against a real Dovecot.
 
+mod bounds;
 mod changing;
 mod lacking;
 mod namespaces;

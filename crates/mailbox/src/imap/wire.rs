@@ -14,14 +14,21 @@ use bytes::Bytes;
 
 use super::{folders::Listed, namespace::Home};
 pub(super) use response::{Data, Response, Status, Word};
-pub(super) use value::{Value, quoted};
+pub(super) use value::{MAX_VALUES, Value, quoted};
 
 /// Longest response, literals included.
 pub(super) const MAX_RESPONSE: usize = 32 << 20;
 
-/// A response that is none.
+/// A response that is none, or is beyond the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
+
+impl Malformed {
+    /// Its end is known, and what comes after it can be read.
+    pub(super) const TOO_MANY: Self = Self("too many values");
+    /// Nobody knows where it ends.
+    pub(super) const TOO_LONG: Self = Self("a response that is too long");
+}
 
 /// Finds where the response at the beginning of a buffer ends, without looking at any byte twice.
 #[derive(Debug, Default)]
@@ -42,7 +49,7 @@ impl Framer {
             let Some(at) = rest.iter().position(|byte| *byte == b'\n') else {
                 self.seen = buffer.len().max(self.line);
                 return if buffer.len() > MAX_RESPONSE {
-                    Err(Malformed("a response without an end"))
+                    Err(Malformed::TOO_LONG)
                 } else {
                     Ok(None)
                 };
@@ -55,7 +62,7 @@ impl Framer {
                     return Ok(Some(end));
                 }
                 Some(length) if length > MAX_RESPONSE || end + length > MAX_RESPONSE => {
-                    return Err(Malformed("a response that is too long"));
+                    return Err(Malformed::TOO_LONG);
                 }
                 Some(length) => {
                     self.line = end + length;

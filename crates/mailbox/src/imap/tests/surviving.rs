@@ -11,7 +11,10 @@ use portreeve_vfs::conformance::{Fixture, Stage, run};
 use super::*;
 use crate::{
     OnUpload, Sizes,
-    imap::ledger::{Alias, Intent, Ledger},
+    imap::{
+        index,
+        ledger::{Alias, Intent, Ledger},
+    },
 };
 
 /// A connection that is cut while an attachment is read.
@@ -211,6 +214,13 @@ async fn a_large_folder_is_complete_and_kept() {
         "nothing was fetched anew"
     );
     assert_eq!(world.read("/Inbox/1999.txt").await.unwrap(), b"content");
+    // By several commands, as a folder of very many is asked: the same.
+    let mut lease = world.store.inner.pool.take(None).await.unwrap();
+    let connection = lease.connection().unwrap();
+    connection.select("INBOX", false, false).await.unwrap();
+    let at_once = index::flags(connection, 2000, 2000).await.unwrap();
+    let in_parts = index::flags(connection, 2000, 300).await.unwrap();
+    assert_eq!((at_once.len(), in_parts == at_once), (2000, true));
 }
 
 /// One Dovecot, and a user of it for each case.
