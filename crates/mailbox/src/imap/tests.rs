@@ -6,6 +6,7 @@ mod lacking;
 mod namespaces;
 mod reading;
 mod scripted;
+mod several;
 mod signing;
 mod surviving;
 
