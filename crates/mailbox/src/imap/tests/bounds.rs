@@ -149,7 +149,7 @@ fn flags(command: &str, most: u32) -> String {
 /// As many messages as are shown by default, each with twenty flags and more.
 #[tokio::test]
 async fn a_folder_at_its_bound_is_listed() {
-    let most = u32::try_from(MailOptions::default().max_entries).unwrap();
+    let most = MailOptions::default().max_entries;
     let (mut connection, _) = connect(move |command| [flags(command, most)].into_iter()).await;
     let rows = index::flags(&mut connection, most as usize, index::FLAGS)
         .await

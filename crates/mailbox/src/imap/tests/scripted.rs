@@ -82,7 +82,7 @@ async fn a_goodbye_and_an_end_are_losses() {
 #[tokio::test]
 async fn a_command_that_broke_off_ends_its_connection() {
     let mut connection = converse(&["* 1 EXISTS\r\n"], true).await;
-    let waiting = tokio::time::timeout(std::time::Duration::from_millis(50), connection.run("NOOP"));
+    let waiting = tokio::time::timeout(Duration::from_millis(50), connection.run("NOOP"));
     assert!(waiting.await.is_err());
     assert!(!connection.usable());
     assert_eq!(connection.run("NOOP").await.unwrap_err().kind, Kind::Lost);

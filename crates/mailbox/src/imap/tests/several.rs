@@ -131,7 +131,8 @@ async fn a_template_leads_each_to_their_own() {
     assert_eq!(names(fs, "/").await.unwrap(), Vec::<String>::new());
     for user in &users {
         let own = format!("of-{user}.txt");
-        assert_eq!(names(fs, &format!("/{user}/Inbox")).await.unwrap(), [own.clone()]);
+        let found = names(fs, &format!("/{user}/Inbox")).await.unwrap();
+        assert_eq!(found, std::slice::from_ref(&own));
         let shouted = user.to_uppercase();
         let got = read(fs, &format!("/{shouted}/Inbox/{own}")).await.unwrap();
         assert_eq!(got, user.as_bytes());
