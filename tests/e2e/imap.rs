@@ -3,8 +3,8 @@
 use std::fs;
 
 use portreeve_tests::{
-    Curl, Dovecot, Ftps, Portreeve, Record, Sftp, Tokens, config::Config, config::PASSWORD, curl::encode,
-    data, dovecot, process::until, server::PATIENCE,
+    Curl, Dovecot, Ftps, Portreeve, Record, Sftp, Tokens, config::Config, config::PASSWORD, config::Person,
+    curl::encode, data, dovecot, process::until, server::PATIENCE,
 };
 use portreeve_tests_microsoft::{ConnectProxy, Content, Standin};
 
@@ -286,5 +286,171 @@ fn by_a_token_and_through_a_proxy() {
     let log = server.log();
     for secret in [standin.secret(), "eyJ", "p@ss"] {
         assert!(!log.contains(secret), "a secret is in the log");
+    }
+}
+
+/// The master user of a Dovecot: who shows this password may open any mailbox.
+const MASTER: &str = "passdb {\n driver = static\n args = password=sesame\n master = yes\n}\n";
+
+/// A server on which these people share the storage at `/imap`, whatever their number.
+fn serve_people(people: &[String], table: &str) -> Portreeve {
+    Portreeve::start_with(|config: &mut Config| {
+        for name in people {
+            let mut person = Person::new(name);
+            person.groups.push("post");
+            person.mail = Some(format!("{name}@example.com"));
+            config.people.push(person);
+        }
+        config.more = format!(
+            "[groups.post]\nmounts = [{{ path = \"/imap\", storage = \"imap\", verbs = \"full\" }}]\n\
+             [storage.imap]\ntype = \"imap\"\nhost = \"localhost\"\nfresh_for = \"100ms\"\nidle = false\n{table}\n"
+        );
+    })
+}
+
+/// `own` of these is what the person sees of `/imap`; nothing leads to what belongs to the others.
+fn within_their_own(server: &Portreeve, people: &[String], own: &str, mailbox: impl Fn(&str) -> String) {
+    let curl = Curl::new(server, own, PASSWORD);
+    let mut top = curl.list("/imap");
+    top.sort();
+    assert_eq!(top, ["Drafts", "Inbox", "Trash"], "{own}");
+    assert_eq!(curl.list("/imap/Inbox"), [format!("of-{own}.txt")]);
+    let got = curl.read(&format!("/imap/Inbox/of-{own}.txt")).is(200);
+    assert_eq!(got.text(), *own);
+    for other in people.iter().filter(|other| *other != own) {
+        for path in [
+            format!("/imap/{}/Inbox/of-{other}.txt", mailbox(other)),
+            format!("/imap/Inbox/of-{other}.txt"),
+            format!("/imap/../{}/Inbox/of-{other}.txt", mailbox(other)),
+        ] {
+            let status = curl.read(&path).status;
+            assert!(matches!(status, 400 | 403 | 404), "{own} {path}: {status}");
+        }
+        let file = server.dir().join("up");
+        fs::write(&file, "x").unwrap();
+        let status = curl
+            .upload(&file, &format!("/imap/{}/Drafts/x", mailbox(other)))
+            .status;
+        assert!((400..500).contains(&status), "{own} {other}: {status}");
+    }
+}
+
+fn deliver_to(dovecot: &Dovecot, person: &str, mailbox: &str) {
+    let (name, content) = (format!("of-{person}.txt"), person.to_owned());
+    let message = mail(1, "s", &[(&name, content.as_bytes())]);
+    dovecot.deliver(mailbox, "INBOX", &message);
+}
+
+/// One storage for many people: each in their own mailbox, by a user who may open all, and nobody in another's.
+#[test]
+fn a_template_gives_everybody_their_own_mailbox() {
+    if !Dovecot::installed() {
+        return;
+    }
+    let dovecot = Dovecot::start_with(&Tokens::Introspected, MASTER);
+    let people: Vec<String> = (0..6).map(|n| format!("user{n}")).collect();
+    for person in &people {
+        deliver_to(&dovecot, person, person);
+    }
+    let server = serve_people(
+        &people,
+        &format!(
+            "port = {}\nca_file = \"{}\"\nusername = \"root\"\npassword = \"sesame\"\nmailbox = \"{{user}}\"\n\
+             on_upload = \"draft\"\ntemplate = \"{{attachment.name}}\"",
+            dovecot.port(),
+            dovecot.ca_file().display()
+        ),
+    );
+    for person in &people {
+        within_their_own(&server, &people, person, str::to_owned);
+    }
+    // What one deletes is gone from theirs, and from no other.
+    let curl = Curl::new(&server, "user3", PASSWORD);
+    let path = encode("/imap/Inbox/of-user3.txt");
+    let gone = curl.request(&["-X", "DELETE"], &format!("/api/v1/files?path={path}"));
+    assert!(matches!(gone.status, 200 | 204), "{}", gone.text());
+    for person in &people {
+        let left = dovecot.doveadm(&["search", "-u", person, "mailbox", "INBOX"], b"");
+        assert_eq!(left.lines().count(), usize::from(person != "user3"), "{person}");
+    }
+}
+
+/// The same with an app's token, the template in the name before the app's, and in `mailbox`.
+#[test]
+fn a_template_before_an_app_gives_everybody_their_own_mailbox() {
+    if !Dovecot::installed() {
+        return;
+    }
+    let (standin, dovecot) = (Standin::start(), Dovecot::start(&Tokens::Introspected));
+    standin.roles(standin.app_id(), &["IMAP.AccessAsApp"]);
+    let people: Vec<String> = (0..3).map(|n| format!("user{n}")).collect();
+    let mailbox = |person: &str| format!("{person}@example.com");
+    for person in &people {
+        deliver_to(&dovecot, person, &mailbox(person));
+    }
+    let read = |path| fs::read_to_string(path).unwrap();
+    let both = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&both, read(standin.ca_file()) + &read(dovecot.ca_file())).unwrap();
+    for name in [
+        format!("username = \"{{user.mail}}~{}\"", standin.app_id()),
+        format!(
+            "application_id = \"{}\"\nmailbox = \"{{user.mail}}\"",
+            standin.app_id()
+        ),
+    ] {
+        let server = serve_people(
+            &people,
+            &format!(
+                "port = {}\nca_file = \"{}\"\n{name}\npassword = \"{}\"\n\
+                 token_endpoint = \"{}/{}/oauth2/v2.0/token\"\non_upload = \"draft\"\ntemplate = \"{{attachment.name}}\"",
+                dovecot.port(),
+                both.path().display(),
+                standin.secret(),
+                standin.authority(),
+                standin.tenant(),
+            ),
+        );
+        for person in &people {
+            // The endpoint knows one mailbox for each token: here, whose turn it is.
+            dovecot.grant_all(&mailbox(person));
+            within_their_own(&server, &people, person, mailbox);
+        }
+    }
+}
+
+/// A list: each mailbox is a directory, and no other can be reached.
+#[test]
+fn listed_mailboxes_are_directories() {
+    if !Dovecot::installed() {
+        return;
+    }
+    let dovecot = Dovecot::start_with(&Tokens::Introspected, MASTER);
+    let people: Vec<String> = (0..3).map(|n| format!("user{n}")).collect();
+    for person in &people {
+        deliver_to(&dovecot, person, person);
+    }
+    let server = serve_people(
+        &people,
+        &format!(
+            "port = {}\nca_file = \"{}\"\nusername = \"root\"\npassword = \"sesame\"\nmailbox = [\"user2\", \"user0\"]\n\
+             template = \"{{attachment.name}}\"",
+            dovecot.port(),
+            dovecot.ca_file().display()
+        ),
+    );
+    let curl = Curl::new(&server, "user1", PASSWORD);
+    assert_eq!(curl.list("/imap"), ["user0", "user2"]);
+    for person in ["user0", "user2"] {
+        let got = curl
+            .read(&format!("/imap/{person}/Inbox/of-{person}.txt"))
+            .is(200);
+        assert_eq!(got.text(), person);
+    }
+    for path in [
+        "user1/Inbox/of-user1.txt",
+        "user0/Inbox/of-user2.txt",
+        "root/Inbox",
+    ] {
+        curl.read(&format!("/imap/{path}")).is(404);
     }
 }

@@ -28,6 +28,8 @@ pub struct Person {
     pub expires: Option<&'static str>,
     /// Options in front of its key.
     pub key_options: &'static str,
+    /// Its address, for templates.
+    pub mail: Option<String>,
 }
 
 impl Person {
@@ -40,6 +42,7 @@ impl Person {
             disabled: false,
             expires: None,
             key_options: "",
+            mail: None,
         }
     }
 }
@@ -208,6 +211,9 @@ impl Config {
                 quote(&format!("{}{}", person.key_options, public.trim()))
             );
             let _ = writeln!(text, "disabled = {}", person.disabled);
+            if let Some(mail) = &person.mail {
+                let _ = writeln!(text, "mail = {}", quote(mail));
+            }
             if let Some(expires) = person.expires {
                 let _ = writeln!(text, "expires = {expires}");
             }

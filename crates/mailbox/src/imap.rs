@@ -1,7 +1,7 @@
 //! A mailbox on a mail server as a [`MailStore`], by IMAP (RFC 3501) over TLS.
 //!
-//! - `wire`, `connection`, `sign_in`, `pool`: from bytes to a few connections that are kept.
-//! - `structure`, `row`, `folders`: what the server tells of parts, messages and folders.
+//! - `wire`, `answer`, `connection`, `sign_in`, `pool`: from bytes to a few connections that are kept.
+//! - `structure`, `row`, `namespace`, `folders`: what the server tells of parts, messages and folders.
 //! - `index`: a folder's messages, kept between listings; `watch` hears of what happens in one.
 //! - `reading`, `writing`, `ledger`: contents by pieces; messages taken in, written anew and removed.
 //!
@@ -9,11 +9,13 @@
 //! expunge by UID, since others' deleted mail would go with it; a message that is written anew is there before
 //! the old one goes, and keeps its id.
 
+mod answer;
 mod connection;
 mod error;
 mod folders;
 mod index;
 mod ledger;
+mod namespace;
 mod open;
 mod options;
 mod pool;
@@ -46,6 +48,7 @@ use error::{ImapError, Kind};
 use folders::{Given, Listed, MAX_FOLDERS, Tree};
 use index::{Index, Slots};
 use ledger::{Ledger, Records, uid_of};
+use namespace::Home;
 pub use options::{ImapOptions, ImapSecrets, Mechanism};
 use pool::Pool;
 use row::Known;
@@ -156,7 +159,7 @@ impl Inner {
             return Ok(tree);
         }
         let began = Instant::now();
-        let listed = self
+        let (listed, home) = self
             .pool
             .read(None, |connection| list(connection).boxed())
             .await?;
@@ -164,7 +167,7 @@ impl Inner {
             return Err(FsError::new(FsErrorKind::TooLarge)
                 .context(format!("the mailbox has more than {MAX_FOLDERS} folders")));
         }
-        let tree = Arc::new(Tree::new(&listed, &self.given));
+        let tree = Arc::new(Tree::new(&listed, home, &self.given));
         *self.tree.lock() = Some((began, Arc::clone(&tree)));
         Ok(tree)
     }
@@ -375,7 +378,8 @@ impl From<FsError> for Refresh {
     }
 }
 
-async fn list(connection: &mut Connection) -> Result<Vec<Listed>, ImapError> {
+async fn list(connection: &mut Connection) -> Result<(Vec<Listed>, Home), ImapError> {
+    let home = home(connection).await?;
     let special = connection.can("SPECIAL-USE") && connection.can("LIST-EXTENDED");
     let line = if special {
         "LIST \"\" \"*\" RETURN (SPECIAL-USE)"
@@ -383,7 +387,24 @@ async fn list(connection: &mut Connection) -> Result<Vec<Listed>, ImapError> {
         "LIST \"\" \"*\""
     };
     let answer = connection.run(line).await?;
-    Ok(answer.data.iter().filter_map(Listed::read).collect())
+    Ok((answer.data.iter().filter_map(Listed::read).collect(), home))
+}
+
+/// Where the account's own folders are: asked once on each connection, since it hangs on the server's configuration.
+async fn home(connection: &mut Connection) -> Result<Home, ImapError> {
+    if let Some(home) = &connection.home {
+        return Ok(home.clone());
+    }
+    let mut home = Home::default();
+    if connection.can("NAMESPACE") || connection.can("IMAP4REV2") {
+        match connection.run("NAMESPACE").await {
+            Ok(answer) => home = answer.data.iter().find_map(Home::read).unwrap_or_default(),
+            Err(error) if error.kind == Kind::Lost => return Err(error),
+            Err(error) => tracing::debug!(%error, "the mail server does not say where folders are"),
+        }
+    }
+    connection.home = Some(home.clone());
+    Ok(home)
 }
 
 impl Inner {

@@ -18,7 +18,9 @@ use tokio::{
 };
 
 use super::{
+    answer::{Answer, Gathering},
     error::{ImapError, Kind},
+    namespace::Home,
     wire::{Data, Framer, Response, Status, Value, Word, quoted},
 };
 
@@ -28,32 +30,16 @@ const SILENCE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(60);
 /// How long an open folder is taken for the one of its name: another client may have renamed it.
 const SELECTED: Duration = Duration::from_secs(10);
-/// Most bytes of data that one command may bring.
-const MAX_ANSWER: usize = 64 << 20;
-/// Most responses beside the one that was waited for, where nothing was asked for.
+/// Most responses beside the one that is waited for, where nothing was asked for.
 const MAX_UNASKED: usize = 10_000;
-/// Most responses to one command.
-const MAX_RESPONSES: usize = 400_000;
+/// Most of what a server says that it can do that is listened to.
+const MAX_CAPABILITIES: usize = 200;
+/// Longest response that is held apart from others that came with it: one that is kept does not keep these.
+const APART: usize = 64 << 10;
 
 /// A stream to a server.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
-
-/// What a command brought.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// Data, asked for or not.
-    pub(super) data: Vec<Data>,
-    /// Statuses without a tag, then the one that ended the command.
-    pub(super) said: Vec<Status>,
-}
-
-impl Answer {
-    /// The arguments of a code, wherever it was said.
-    pub(super) fn code(&self, name: &str) -> Option<&str> {
-        self.said.iter().rev().find_map(|status| status.code(name))
-    }
-}
 
 /// A folder that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +80,8 @@ pub(super) struct Connection {
     selected_at: Instant,
     trusts: Duration,
     used: Instant,
+    /// Where the account's own folders are, once that was asked.
+    pub(super) home: Option<Home>,
 }
 
 impl Connection {
@@ -110,6 +98,7 @@ impl Connection {
             selected_at: Instant::now(),
             trusts: SELECTED,
             used: Instant::now(),
+            home: None,
         };
         match new.response().await? {
             Response::Status(status) if status.word == Word::Ok => {
@@ -335,11 +324,11 @@ impl Connection {
             () = tokio::time::sleep(patience) => false,
         };
         self.send(&[b"DONE\r\n"]).await?;
-        let (data, status) = self.end(&tag).await?;
+        let (news, status) = self.end(&tag).await?;
         if status.word != Word::Ok {
             return Err(ImapError::refused("IDLE", &status));
         }
-        Ok(happened || data.iter().any(is_news))
+        Ok(happened || news)
     }
 
     /// Leaves the open folder (RFC 3691), or forgets which it was where the server cannot.
@@ -365,7 +354,7 @@ impl Connection {
 
     /// Waits for the request to go on with a command.
     async fn go_on(&mut self, tag: &str, command: &str) -> Result<(), ImapError> {
-        loop {
+        for _ in 0..MAX_UNASKED {
             match self.response().await? {
                 Response::Continue(_) => return Ok(()),
                 Response::Data(data) => self.note(&data),
@@ -377,27 +366,20 @@ impl Connection {
                 Response::Status(_) => {}
             }
         }
+        Err(unasked())
     }
 
     async fn answer(&mut self, tag: &str, command: &str) -> Result<Answer, ImapError> {
-        let mut data = Vec::new();
-        let mut said = Vec::new();
-        let mut taken = 0;
+        let mut gathering = Gathering::default();
         loop {
-            let (response, length) = self.measured().await?;
-            taken += length;
-            if taken > MAX_ANSWER || data.len() + said.len() > MAX_RESPONSES {
-                return Err(ImapError::lost(format!(
-                    "{command}: the mail server's answer is too long"
-                )));
-            }
-            match response {
-                Response::Data(one) => {
+            let line = self.line().await?;
+            match gathering.read(&line)? {
+                Some(Response::Data(one)) => {
                     self.note(&one);
-                    data.push(one);
+                    gathering.keep(one);
                 }
-                Response::Continue(_) => {}
-                Response::Status(status) => {
+                Some(Response::Continue(_)) | None => {}
+                Some(Response::Status(status)) => {
                     self.learn(&status);
                     match (&status.tag, status.word) {
                         (Some(own), word) if own == tag.as_bytes() => {
@@ -406,43 +388,36 @@ impl Connection {
                             if word != Word::Ok {
                                 return Err(ImapError::refused(command, &status));
                             }
-                            said.push(status);
-                            return Ok(Answer { data, said });
+                            return gathering.end(status);
                         }
                         (None, Word::Bye) => return Err(bye(&status)),
-                        _ => said.push(status),
+                        _ => gathering.hear(status),
                     }
                 }
             }
         }
     }
 
-    /// Waits for the end of a command, whatever it is.
-    async fn end(&mut self, tag: &str) -> Result<(Vec<Data>, Status), ImapError> {
-        let mut data: Vec<Data> = Vec::new();
-        for _ in 0..MAX_RESPONSES {
+    /// Waits for the end of a command, whatever it is; tells whether there were news before it.
+    async fn end(&mut self, tag: &str) -> Result<(bool, Status), ImapError> {
+        let mut news = false;
+        for _ in 0..MAX_UNASKED {
             match self.response().await? {
                 Response::Status(status) if status.tag.as_deref() == Some(tag.as_bytes()) => {
                     self.learn(&status);
                     self.busy = false;
                     self.used = Instant::now();
-                    return Ok((data, status));
+                    return Ok((news, status));
                 }
                 Response::Status(status) if status.word == Word::Bye => return Err(bye(&status)),
                 Response::Data(one) => {
                     self.note(&one);
-                    // Nobody asked for more than a few words here.
-                    if data.len() >= MAX_UNASKED {
-                        return Err(ImapError::lost(
-                            "the mail server says too much that was not asked for",
-                        ));
-                    }
-                    data.push(one);
+                    news |= is_news(&one);
                 }
                 _ => {}
             }
         }
-        Err(ImapError::lost("the mail server's answer is too long"))
+        Err(unasked())
     }
 
     /// What concerns the connection itself.
@@ -451,6 +426,7 @@ impl Connection {
             self.capabilities = data
                 .values
                 .iter()
+                .take(MAX_CAPABILITIES)
                 .filter_map(Value::text)
                 .map(|word| word.to_ascii_uppercase())
                 .collect();
@@ -464,16 +440,19 @@ impl Connection {
     }
 
     async fn response(&mut self) -> Result<Response, ImapError> {
-        self.measured().await.map(|(response, _)| response)
+        Ok(Response::parse(&self.line().await?)?)
     }
 
-    async fn measured(&mut self) -> Result<(Response, usize), ImapError> {
+    /// The next response as it was sent.
+    async fn line(&mut self) -> Result<Bytes, ImapError> {
         loop {
-            let found = self.framer.find(&self.buffer);
-            if let Some(length) = found.map_err(|error| ImapError::lost(error.0))? {
-                let line = self.buffer.split_to(length).freeze();
-                let parsed = Response::parse(&line).map_err(|error| ImapError::lost(error.0))?;
-                return Ok((parsed, length));
+            if let Some(length) = self.framer.find(&self.buffer)? {
+                let line = self.buffer.split_to(length);
+                return Ok(if length > APART {
+                    line.freeze()
+                } else {
+                    Bytes::copy_from_slice(&line)
+                });
             }
             self.buffer.reserve(32 << 10);
             let read = timeout(SILENCE, self.stream.read_buf(&mut self.buffer)).await;
@@ -528,6 +507,10 @@ impl From<AppendError> for portreeve_vfs::FsError {
 /// Whether it tells that messages came, went or changed.
 fn is_news(data: &Data) -> bool {
     matches!(&*data.name, "EXISTS" | "EXPUNGE" | "FETCH" | "VANISHED")
+}
+
+fn unasked() -> ImapError {
+    ImapError::lost("the mail server says too much that was not asked for")
 }
 
 fn bye(status: &Status) -> ImapError {

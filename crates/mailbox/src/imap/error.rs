@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Unsupported,
     /// Too much is under way.
     Busy,
+    /// The server answers more than is held in memory.
+    TooMuch,
 }
 
 impl ImapError {
@@ -99,6 +101,7 @@ impl From<ImapError> for FsError {
                 Retry::Soon,
                 "the connection to the mail server broke",
             ),
+            Kind::TooMuch => (FsErrorKind::TooLarge, Retry::Never, &*error.text),
             Kind::Busy => (FsErrorKind::Throttled, soon, "the mail server is busy"),
             Kind::Gone => (FsErrorKind::NotFound, Retry::Never, ""),
             Kind::Exists => (FsErrorKind::Exists, Retry::Never, ""),

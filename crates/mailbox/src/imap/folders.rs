@@ -1,12 +1,16 @@
 //! Folders: LIST (RFC 3501 §7.2.2, RFC 6154) as a tree. Pure.
 //!
-//! Invariants: a folder's id is its mailbox name on the wire; levels that exist only in names are containers;
-//! a name that cannot be said back to the server is left out.
+//! Invariants: a folder's id is its mailbox name on the wire, wherever it is shown; levels that exist only in names
+//! are containers; a name that cannot be said back to the server is left out; a new folder is shown where it was
+//! made, or is not made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::wire::{Data, Value};
-use crate::{Folder, FolderId, FolderKind, utf7};
+use super::{
+    namespace::Home,
+    wire::{Data, Value},
+};
+use crate::{Folder, FolderId, FolderKind, name::fold, utf7};
 
 /// Most folders of a mailbox that are held.
 pub(super) const MAX_FOLDERS: usize = 20_000;
@@ -108,22 +112,37 @@ pub(super) struct Given {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     children: BTreeMap<Option<FolderId>, Vec<Folder>>,
+    home: Home,
+    /// What stands between the levels of most names.
     delimiter: Option<char>,
+    /// The folders of which that is another one.
+    otherwise: BTreeMap<FolderId, Option<char>>,
     drafts: Option<FolderId>,
     trash: Option<FolderId>,
 }
 
+/// What is known of one name.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// None: a level that was not listed itself.
+    kind: Option<FolderKind>,
+    delimiter: Option<char>,
+}
+
 impl Tree {
-    /// Of what LIST told.
-    pub(super) fn new(listed: &[Listed], given: &Given) -> Self {
+    /// Of what LIST told. What is not the account's own stands beside that under its whole name.
+    pub(super) fn new(listed: &[Listed], home: Home, given: &Given) -> Self {
         let mut tree = Self {
-            delimiter: listed.iter().find_map(|folder| folder.delimiter),
+            delimiter: home
+                .delimiter()
+                .or_else(|| listed.iter().find_map(|folder| folder.delimiter)),
+            home,
             ..Self::default()
         };
         let told = listed.iter().any(|folder| folder.special.is_some());
-        let mut seen: BTreeMap<String, Option<FolderKind>> = BTreeMap::new();
+        let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
         for folder in listed.iter().take(MAX_FOLDERS) {
-            let special = folder.special.or_else(|| usual(&folder.name, told));
+            let special = folder.special.or_else(|| tree.usual(&folder.name, told));
             let kind = if folder.name == "INBOX" {
                 FolderKind::Inbox
             } else if !folder.selectable {
@@ -133,6 +152,10 @@ impl Tree {
             } else {
                 FolderKind::Ordinary
             };
+            // It is the top itself.
+            if kind == FolderKind::Container && tree.home.is_root(&folder.name) {
+                continue;
+            }
             let id = FolderId(folder.name.as_str().into());
             match special {
                 Some(Use::Drafts) => tree.drafts = tree.drafts.or(Some(id)),
@@ -140,56 +163,97 @@ impl Tree {
                 _ => {}
             }
             // The levels above it, which may not be listed themselves.
-            if let Some(delimiter) = tree.delimiter {
-                let ends = folder.name.match_indices(delimiter).map(|(at, _)| at);
+            let delimiter = folder.delimiter;
+            if let Some(between) = delimiter {
+                let from = tree.home.leads(&folder.name).unwrap_or(0);
+                let rest = folder.name.get(from..).unwrap_or_default();
+                let ends = rest.match_indices(between).map(|(at, _)| at);
                 for end in ends.filter(|end| *end > 0) {
-                    if let Some(above) = folder.name.get(..end) {
-                        seen.entry(above.to_owned()).or_insert(None);
+                    if let Some(above) = folder.name.get(..from + end) {
+                        seen.entry(above.to_owned()).or_insert(Seen {
+                            kind: None,
+                            delimiter,
+                        });
                     }
                 }
             }
-            seen.insert(folder.name.clone(), Some(kind));
+            let kind = Some(kind);
+            seen.insert(folder.name.clone(), Seen { kind, delimiter });
         }
         for (given, own) in [(&given.drafts, &mut tree.drafts), (&given.trash, &mut tree.trash)] {
             if let Some(name) = given {
-                *own = Some(FolderId(utf7::encode(name).into()));
+                // As the server calls it, or as it is shown.
+                let name = utf7::encode(name);
+                let at_home = format!("{}{name}", tree.home.prefix());
+                let shown = !seen.contains_key(&name) && seen.contains_key(&at_home);
+                *own = Some(FolderId(if shown { at_home } else { name }.into()));
             }
         }
-        for (wire, kind) in seen {
-            let kind = kind.unwrap_or(FolderKind::Container);
-            let (parent, last) = tree.split(&wire);
-            let name = if kind == FolderKind::Inbox {
-                "Inbox".to_owned()
-            } else {
-                utf7::decode(last)
-            };
-            let id = FolderId(wire.as_str().into());
-            let kind = match kind {
-                FolderKind::Ordinary
-                    if tree.drafts.as_ref() == Some(&id) || tree.trash.as_ref() == Some(&id) =>
-                {
-                    FolderKind::WellKnown
-                }
-                kind => kind,
-            };
-            if last.is_empty() {
-                continue;
-            }
-            let parent = parent.map(|parent| FolderId(parent.into()));
-            tree.children
-                .entry(parent)
-                .or_default()
-                .push(Folder { id, name, kind });
+        for (wire, seen) in seen {
+            tree.add(&wire, seen);
         }
+        tree.set_apart();
         tree
     }
 
-    fn split<'a>(&self, wire: &'a str) -> (Option<&'a str>, &'a str) {
-        let cut = self.delimiter.and_then(|delimiter| wire.rsplit_once(delimiter));
-        match cut {
-            Some((parent, last)) if !parent.is_empty() => (Some(parent), last),
-            _ => (None, wire),
+    fn add(&mut self, wire: &str, seen: Seen) {
+        let kind = seen.kind.unwrap_or(FolderKind::Container);
+        let (parent, last) = self.split(wire, seen.delimiter);
+        if last.is_empty() {
+            return;
         }
+        let name = if kind == FolderKind::Inbox {
+            "Inbox".to_owned()
+        } else {
+            utf7::decode(last)
+        };
+        let id = FolderId(wire.into());
+        let kind = match kind {
+            FolderKind::Ordinary if self.drafts.as_ref() == Some(&id) || self.trash.as_ref() == Some(&id) => {
+                FolderKind::WellKnown
+            }
+            kind => kind,
+        };
+        if seen.delimiter != self.delimiter {
+            self.otherwise.insert(id.clone(), seen.delimiter);
+        }
+        let parent = parent.map(|parent| FolderId(parent.into()));
+        let folder = Folder { id, name, kind };
+        self.children.entry(parent).or_default().push(folder);
+    }
+
+    /// At the top, what is not the account's own gives way where it would be called like something that is.
+    fn set_apart(&mut self) {
+        let home = &self.home;
+        let own = |folder: &Folder| folder.kind == FolderKind::Inbox || home.leads(&folder.id.0).is_some();
+        let Some(top) = self.children.get_mut(&None).filter(|_| !home.prefix().is_empty()) else {
+            return;
+        };
+        let names: BTreeSet<String> = top
+            .iter()
+            .filter(|folder| own(folder))
+            .map(|folder| fold(&folder.name))
+            .collect();
+        for folder in top.iter_mut().filter(|folder| !own(folder)) {
+            if names.contains(&fold(&folder.name)) {
+                folder.name.push_str(" (shared)");
+            }
+        }
+    }
+
+    /// The folder above, none at the top, and the last level of a name.
+    fn split<'a>(&self, wire: &'a str, delimiter: Option<char>) -> (Option<&'a str>, &'a str) {
+        let from = self.home.leads(wire).unwrap_or(0);
+        let rest = wire.get(from..).unwrap_or_default();
+        let cut = delimiter.and_then(|delimiter| rest.rsplit_once(delimiter));
+        match cut {
+            Some((above, last)) if !above.is_empty() => (wire.get(..from + above.len()), last),
+            _ => (None, rest),
+        }
+    }
+
+    fn delimiter_of(&self, folder: &FolderId) -> Option<char> {
+        self.otherwise.get(folder).copied().unwrap_or(self.delimiter)
     }
 
     /// The folders below `parent`, or at the top.
@@ -205,22 +269,22 @@ impl Tree {
 
     /// The name on the wire of a folder called `name` below `parent`; none where such a name cannot be.
     pub(super) fn wire(&self, parent: Option<&FolderId>, name: &str) -> Option<String> {
-        let name = utf7::encode(name);
-        let delimiter = self.delimiter;
-        if name.is_empty() || delimiter.is_some_and(|delimiter| name.contains(delimiter)) {
-            return None;
-        }
+        let last = utf7::encode(name);
+        let delimiter = parent.map_or(self.delimiter, |parent| self.delimiter_of(parent));
         let wire = match (parent, delimiter) {
-            (None, _) => name,
-            (Some(parent), Some(delimiter)) => format!("{}{delimiter}{name}", parent.0),
+            (None, _) => format!("{}{last}", self.home.prefix()),
+            (Some(parent), Some(delimiter)) => format!("{}{delimiter}{last}", parent.0),
             (Some(_), None) => return None,
         };
-        (wire.len() <= MAX_NAME).then_some(wire)
+        // What is made has to show up where it was made: below an Inbox that is the way home, it would not.
+        let back = self.split(&wire, delimiter) == (parent.map(|parent| &*parent.0), &last);
+        (back && !last.is_empty() && wire.len() <= MAX_NAME).then_some(wire)
     }
 
     /// Every folder at or below `id`.
     pub(super) fn at_or_below(&self, id: &FolderId) -> Vec<FolderId> {
-        let below = self.delimiter.map(|delimiter| format!("{}{delimiter}", id.0));
+        let delimiter = self.delimiter_of(id).or(self.delimiter);
+        let below = delimiter.map(|delimiter| format!("{}{delimiter}", id.0));
         let all = self.children.values().flatten().map(|folder| &folder.id);
         let within = all.filter(|one| {
             *one == id
@@ -242,17 +306,35 @@ impl Tree {
     pub(super) const fn trash(&self) -> Option<&FolderId> {
         self.trash.as_ref()
     }
+
+    /// The use of a folder by its name, where the server tells no uses at all.
+    fn usual(&self, wire: &str, told: bool) -> Option<Use> {
+        if told {
+            return None;
+        }
+        let below_inbox = wire.strip_prefix("INBOX").and_then(|rest| rest.get(1..));
+        let at_home = self.home.leads(wire).and_then(|from| wire.get(from..));
+        let name = below_inbox.or(at_home).unwrap_or(wire);
+        let found = USUAL.iter().find(|(usual, _)| name.eq_ignore_ascii_case(usual));
+        found.map(|(_, special)| *special)
+    }
 }
 
-/// The use of a folder by its name, where the server tells no uses at all.
-fn usual(wire: &str, told: bool) -> Option<Use> {
-    if told {
-        return None;
+/// For the fuzzer: whatever is listed, a folder's name leads back to where it is shown.
+pub(super) fn take_apart(listed: &[Listed], home: Home) {
+    let tree = Tree::new(listed, home, &Given::default());
+    for (parent, folders) in &tree.children {
+        for folder in folders {
+            assert!(tree.at_or_below(&folder.id).contains(&folder.id));
+            if let Some(wire) = tree.wire(parent.as_ref(), "x") {
+                let delimiter = parent
+                    .as_ref()
+                    .map_or(tree.delimiter, |parent| tree.delimiter_of(parent));
+                let above = parent.as_ref().map(|parent| &*parent.0);
+                assert_eq!(tree.split(&wire, delimiter), (above, "x"));
+            }
+        }
     }
-    let below_inbox = wire.strip_prefix("INBOX").and_then(|rest| rest.get(1..));
-    let name = below_inbox.unwrap_or(wire);
-    let found = USUAL.iter().find(|(usual, _)| name.eq_ignore_ascii_case(usual));
-    found.map(|(_, special)| *special)
 }
 
 #[cfg(test)]
@@ -297,6 +379,7 @@ x y"#
                 "() \"/\" {2}\r\n\u{1}x",
                 r#"() "/" """#,
             ]),
+            Home::default(),
             &Given::default(),
         );
         let name = |text: &str| text.to_owned();
@@ -330,7 +413,7 @@ x y"#
             r#"() "." "INBOX.Drafts""#,
             r#"() "." "deleted items""#,
         ];
-        let tree = Tree::new(&listed(&lines), &Given::default());
+        let tree = Tree::new(&listed(&lines), Home::default(), &Given::default());
         assert_eq!(tree.drafts(), Some(&"INBOX.Drafts".into()));
         assert_eq!(tree.trash(), Some(&"deleted items".into()));
         assert_eq!(
@@ -342,12 +425,119 @@ x y"#
             trash: None,
         };
         assert_eq!(
-            Tree::new(&listed(&lines), &given).drafts(),
+            Tree::new(&listed(&lines), Home::default(), &given).drafts(),
             Some(&"Entw&APw-rfe".into())
         );
         // A server without levels.
-        let flat = Tree::new(&listed(&["() NIL a/b"]), &Given::default());
+        let flat = Tree::new(&listed(&["() NIL a/b"]), Home::default(), &Given::default());
         assert_eq!(flat.wire(Some(&"a".into()), "b"), None);
         assert_eq!(shown(&flat, None).len(), 1);
+    }
+
+    fn home(text: &str) -> Home {
+        let line = format!("* NAMESPACE {text}\r\n");
+        match Response::parse(&Bytes::from(line)) {
+            Ok(Response::Data(data)) => Home::read(&data).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Courier, Cyrus: all of one's own below the Inbox's name, and others' beside it.
+    #[test]
+    fn own_folders_are_shown_without_the_way_to_them() {
+        use FolderKind::{Container, Inbox, Ordinary, WellKnown};
+        let cyrus = home(r#"(("INBOX." ".")) (("user." ".")) (("" "."))"#);
+        let lines = [
+            r#"() "." INBOX"#,
+            r#"(\Noselect) "." "INBOX.""#,
+            r#"() "." INBOX.Drafts"#,
+            r#"() "." INBOX.Lists.dev"#,
+            r#"() "." inbox.low"#,
+            // Called like the Inbox, like a shared one, like somebody's.
+            r#"() "." INBOX.Inbox"#,
+            r#"() "." INBOX.News"#,
+            r#"() "." news"#,
+            r#"() "." user.bob.Work"#,
+            // Another delimiter, and none.
+            r##"() "/" "#mh/x""##,
+            r#"() NIL INBOX.flat"#,
+        ];
+        let given = Given {
+            drafts: None,
+            trash: Some("low".into()),
+        };
+        let tree = Tree::new(&listed(&lines), cyrus, &given);
+        let name = |text: &str| text.to_owned();
+        assert_eq!(
+            shown(&tree, None),
+            [
+                (name("#mh"), Container),
+                (name("Inbox"), Inbox),
+                (name("Drafts"), WellKnown),
+                (name("Inbox"), Ordinary),
+                (name("Lists"), Container),
+                (name("News"), Ordinary),
+                (name("flat"), Ordinary),
+                (name("low"), Ordinary),
+                (name("news (shared)"), Ordinary),
+                (name("user"), Container),
+            ]
+        );
+        assert!(shown(&tree, Some("INBOX")).is_empty());
+        assert_eq!(shown(&tree, Some("INBOX.Lists")), [(name("dev"), Ordinary)]);
+        assert_eq!(shown(&tree, Some("user.bob")), [(name("Work"), Ordinary)]);
+        assert_eq!(shown(&tree, Some("#mh")), [(name("x"), Ordinary)]);
+        let wire = |parent: Option<&str>, name: &str| tree.wire(parent.map(FolderId::from).as_ref(), name);
+        assert_eq!(wire(None, "New").as_deref(), Some("INBOX.New"));
+        assert_eq!(wire(Some("INBOX.Lists"), "x").as_deref(), Some("INBOX.Lists.x"));
+        assert_eq!(wire(Some("#mh/x"), "a.b").as_deref(), Some("#mh/x/a.b"));
+        for (parent, name) in [
+            // It would be shown at the top.
+            (Some("INBOX"), "x"),
+            (None, "a.b"),
+            (None, ""),
+            (Some("INBOX.flat"), "x"),
+            (Some("#mh"), "a/b"),
+        ] {
+            assert_eq!(wire(parent, name), None, "{parent:?} {name}");
+        }
+        assert_eq!(tree.at_or_below(&"user".into()).len(), 3);
+    }
+
+    /// A mailbox may be the level itself, where it holds messages.
+    #[test]
+    fn the_way_home_is_shown_only_where_it_holds_messages() {
+        let mail = r#"(("mail/" "/")) NIL NIL"#;
+        let names = |first: &str| {
+            let lines = [first, r#"() "/" mail/a"#, r#"() NIL INBOX"#];
+            let tree = Tree::new(&listed(&lines), home(mail), &Given::default());
+            shown(&tree, None)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(r#"(\Noselect) "/" mail"#), ["Inbox", "a"]);
+        assert_eq!(names(r#"() "/" mail"#), ["Inbox", "mail", "a"]);
+        // A prefix that ends within a level: as it is listed.
+        let tree = Tree::new(
+            &listed(&[r#"() "/" ~al/a"#]),
+            home(r#"(("~al" "/"))"#),
+            &Given::default(),
+        );
+        assert_eq!(shown(&tree, None).len(), 1);
+        assert_eq!(shown(&tree, Some("~al"))[0].0, "a");
+    }
+
+    #[test]
+    fn a_given_folder_may_be_written_as_it_is_shown() {
+        for name in ["Papierkorb", "INBOX.Papierkorb"] {
+            let given = Given {
+                drafts: None,
+                trash: Some(name.into()),
+            };
+            let lines = [r#"() "." INBOX"#, r#"() "." INBOX.Papierkorb"#];
+            let tree = Tree::new(&listed(&lines), home(r#"(("INBOX." "."))"#), &given);
+            assert_eq!(tree.trash(), Some(&"INBOX.Papierkorb".into()), "{name}");
+        }
     }
 }

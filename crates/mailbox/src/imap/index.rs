@@ -5,7 +5,7 @@
 //! that are new: no body is ever fetched for it. All indexes together are bounded.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,14 +14,20 @@ use parking_lot::Mutex;
 
 use super::{
     connection::{Connection, Selected},
-    error::ImapError,
+    error::{ImapError, Kind},
     ledger::{Records, natural},
     row::{FIELDS, Known, Row, keywords},
+    wire::Value,
 };
 use crate::{FolderId, MessageId};
 
 /// How many messages are asked for in one command.
 const RANGE: usize = 200;
+/// How many messages' flags are asked for in one command: with eighty flags each, that is still an answer that is
+/// held.
+pub(super) const FLAGS: usize = 10_000;
+/// Into how many commands one is taken apart of which the answer is too large.
+const APART: usize = 8;
 /// Longest list of UIDs in one command, in bytes.
 const MAX_SET: usize = 4_000;
 
@@ -93,15 +99,7 @@ pub(super) async fn update(
         let then = before.state.as_ref();
         then.is_some_and(|then| then.validity == state.validity)
     });
-    let mut live = BTreeMap::new();
-    if state.exists > 0 {
-        let answer = connection.run("UID FETCH 1:* (UID FLAGS)").await?;
-        for row in answer.data.iter().filter_map(Row::read) {
-            if row.flags.is_some() && !row.has("\\Deleted") {
-                live.insert(row.uid, row);
-            }
-        }
-    }
+    let mut live = flags(connection, state.exists as usize, FLAGS).await?;
     for uid in records.replaced() {
         live.remove(&uid);
     }
@@ -154,6 +152,40 @@ pub(super) async fn update(
     Ok(Some(Index::new(state, revision, known, partial)))
 }
 
+/// The flags of all messages of the open folder, `at_once` in one command; those marked as deleted are left out.
+pub(super) async fn flags(
+    connection: &mut Connection,
+    exists: usize,
+    at_once: usize,
+) -> Result<BTreeMap<u32, Row>, ImapError> {
+    let mut live = BTreeMap::new();
+    let mut sets = Vec::new();
+    if exists > at_once {
+        // By their UIDs: positions change between two commands.
+        let answer = connection.run("UID SEARCH ALL").await?;
+        let found = answer.data.iter().filter(|data| data.name == "SEARCH");
+        let numbers = found.flat_map(|data| &data.values).filter_map(Value::number);
+        let uids: BTreeSet<u32> = numbers.filter_map(|uid| u32::try_from(uid).ok()).collect();
+        let uids: Vec<u32> = uids.into_iter().collect();
+        for some in uids.chunks(at_once.max(1)) {
+            if let (Some(first), Some(last)) = (some.first(), some.last()) {
+                sets.push(format!("{first}:{last}"));
+            }
+        }
+    } else if exists > 0 {
+        sets.push("1:*".to_owned());
+    }
+    for set in sets {
+        let answer = connection.run(&format!("UID FETCH {set} (UID FLAGS)")).await?;
+        for row in answer.data.iter().filter_map(Row::read) {
+            if row.flags.is_some() && !row.has("\\Deleted") {
+                live.insert(row.uid, row);
+            }
+        }
+    }
+    Ok(live)
+}
+
 /// The ids of messages: that of the one they stand for, unless another message of the folder has it.
 fn ids(validity: u32, live: &BTreeMap<u32, Row>, records: &Records) -> HashMap<u32, MessageId> {
     let mut taken: HashSet<MessageId> = live
@@ -176,22 +208,38 @@ fn ids(validity: u32, live: &BTreeMap<u32, Row>, records: &Records) -> HashMap<u
     ids
 }
 
-/// Everything but the bodies of some messages.
+/// Everything but the bodies of some messages. Whoever sends mail decides how much is to be said of it: where that is
+/// too much, fewer are asked for at once, and of a single one only what does not hang on its content.
 pub(super) async fn details(connection: &mut Connection, uids: &[u32]) -> Result<Vec<Row>, ImapError> {
     let mut rows: BTreeMap<u32, Row> = BTreeMap::new();
-    for set in sets(uids) {
-        let line = format!(
-            "UID FETCH {set} (UID FLAGS INTERNALDATE RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS ({FIELDS})])"
-        );
-        let answer = connection.run(&line).await?;
-        for row in answer.data.iter().filter_map(Row::read) {
-            // News of a message's flags may come between: they are not the answer.
-            if row.structure.is_some() || row.header.is_some() {
-                rows.insert(row.uid, row);
+    let mut todo = vec![uids];
+    while let Some(some) = todo.pop() {
+        for set in sets(some) {
+            let whole = format!("BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS ({FIELDS})]");
+            match fetch(connection, &set, &whole).await {
+                Ok(found) => rows.extend(found.into_iter().map(|row| (row.uid, row))),
+                Err(error) if error.kind != Kind::TooMuch || !connection.usable() => return Err(error),
+                Err(_) if some.len() > 1 => {
+                    todo.extend(some.chunks(some.len().div_ceil(APART)));
+                    break;
+                }
+                Err(_) => {
+                    let found = fetch(connection, &set, "").await?;
+                    rows.extend(found.into_iter().map(|row| (row.uid, row)));
+                }
             }
         }
     }
     Ok(rows.into_values().collect())
+}
+
+async fn fetch(connection: &mut Connection, set: &str, more: &str) -> Result<Vec<Row>, ImapError> {
+    let line = format!("UID FETCH {set} (UID FLAGS INTERNALDATE RFC822.SIZE {more}");
+    let answer = connection.run(&format!("{})", line.trim_end())).await?;
+    let rows = answer.data.iter().filter_map(Row::read);
+    // News of a message's flags may come between: they are not the answer.
+    let told = |row: &Row| row.date.is_some() || row.structure.is_some() || row.header.is_some();
+    Ok(rows.filter(told).collect())
 }
 
 /// UIDs as sequence sets (`3:7,9`), each of bounded length. `uids` are in order.

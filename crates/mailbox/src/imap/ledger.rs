@@ -40,6 +40,9 @@ pub(super) struct Intent {
     /// When the old one arrived, as the server writes it: the new one is given the same.
     #[serde(default)]
     pub(super) date: Option<String>,
+    /// How long it will be, in bytes.
+    #[serde(default)]
+    pub(super) size: Option<u64>,
 }
 
 /// All records of one folder under one UIDVALIDITY.
@@ -208,6 +211,7 @@ mod tests {
             internet_id: "m@x".into(),
             names: vec!["a".into()],
             date: None,
+            size: None,
         };
         ledger.intend(&inbox, 7, 3, &intent).await.unwrap();
         let records = ledger.load(&inbox, 7).await.unwrap();

@@ -174,6 +174,19 @@ impl ImapOptions {
         }
     }
 
+    /// The one address that is made from who signs in, in whichever option it is written.
+    #[must_use]
+    pub fn template(&self) -> Option<&str> {
+        let one = match &self.mailbox {
+            Some(addresses) => match addresses.all() {
+                [one] => one.as_str(),
+                _ => return None,
+            },
+            None => self.user().0?,
+        };
+        one.contains('{').then_some(one)
+    }
+
     /// What is wrong with the options in themselves, all of it; nobody is asked.
     #[must_use]
     pub fn problems(&self) -> Vec<OptionsError> {
@@ -239,8 +252,13 @@ impl ImapOptions {
                     "it is missing; or set application_id and directory_id for OAuth",
                 );
             }
-            if self.username.is_none() {
-                wrong("username", "a password needs the name of its user");
+            match self.user().0 {
+                None => wrong("username", "a password needs the name of its user"),
+                Some(user) if user.contains('{') => wrong(
+                    "username",
+                    "a password is that of one user: name them here, and write the template in mailbox",
+                ),
+                Some(_) => {}
             }
             for (option, given) in [
                 ("refresh_token", self.refresh_token.is_some()),
@@ -331,6 +349,7 @@ mod tests {
             ("connections", |o| o.connections = 0),
             ("token_endpoint", |o| o.token_endpoint = Some("https://x".into())),
             ("mailbox", |o| o.mailbox = Some(Addresses::One("a/b".into()))),
+            ("username", |o| o.username = Some("{user}".into())),
             ("fresh_for", |o| {
                 o.fresh_for = DurationText(Duration::from_hours(2));
             }),
@@ -365,6 +384,13 @@ mod tests {
         options.directory_id = Some("t".into());
         assert_eq!(options.application(), Some("12-34"));
         assert_eq!(options.addresses(), ["box@example.com"]);
+        assert_eq!(options.template(), None);
+        options.username = Some("{user.mail}~12-34".into());
+        assert_eq!(options.template(), Some("{user.mail}"));
+        options.mailbox = Some(Addresses::One("{user}@example.com".into()));
+        assert_eq!(options.template(), Some("{user}@example.com"));
+        options.mailbox = Some(Addresses::One("box@example.com".into()));
+        assert_eq!(options.template(), None);
         let endpoint = "https://login.microsoftonline.com/t/oauth2/v2.0/token";
         assert_eq!(options.endpoint().as_deref(), Some(endpoint));
     }

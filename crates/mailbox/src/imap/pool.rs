@@ -1,8 +1,9 @@
 //! Connections to one mailbox, few and kept.
 //!
 //! Invariants: never more connections than allowed; a connection that broke, or whose command broke off, is
-//! dropped; one that rested is asked whether it lives before it is trusted; a refused sign-in stands for a
-//! while, so that nobody's account is locked by us; whoever waits for a connection waits a bounded time.
+//! dropped; one that rested is asked whether it lives before it is trusted, and is let go in the end though nobody
+//! asks for the mailbox any more; a refused sign-in stands for a while, so that nobody's account is locked by us;
+//! whoever waits for a connection waits a bounded time.
 
 use std::{
     sync::{
@@ -15,8 +16,9 @@ use std::{
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -48,17 +50,34 @@ pub(super) struct Pool {
     dial: Dial,
     sign_in: SignIn,
     permits: Arc<Semaphore>,
-    resting: Arc<Mutex<Vec<Connection>>>,
+    resting: Arc<Mutex<Resting>>,
     refused: Mutex<Option<(Instant, ImapError)>>,
     dialled: AtomicU64,
     #[cfg(test)]
     slow: std::sync::atomic::AtomicBool,
 }
 
+/// Connections that nobody uses.
+struct Resting {
+    connections: Vec<Connection>,
+    /// How long they may rest.
+    longest: Duration,
+    /// Whether somebody lets go of them when that is over.
+    swept: bool,
+}
+
+impl Resting {
+    fn let_go(&mut self) {
+        let longest = self.longest;
+        self.connections
+            .retain(|connection| connection.rested() < longest);
+    }
+}
+
 /// A connection in use; goes back when dropped, if it can be used again.
 pub(super) struct Lease {
     connection: Option<Connection>,
-    resting: Arc<Mutex<Vec<Connection>>>,
+    resting: Arc<Mutex<Resting>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -74,9 +93,36 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(Connection::usable) {
-            self.resting.lock().push(connection);
+            rest(&self.resting, connection);
         }
     }
+}
+
+/// Puts a connection to rest, and sees to it that it does not rest for ever: a storage may hold the mailboxes of
+/// hundreds of people who have left.
+fn rest(resting: &Arc<Mutex<Resting>>, connection: Connection) {
+    let mut all = resting.lock();
+    all.connections.push(connection);
+    let longest = all.longest;
+    let Some(runtime) = Handle::try_current().ok().filter(|_| !all.swept) else {
+        return;
+    };
+    all.swept = true;
+    let resting = Arc::downgrade(resting);
+    runtime.spawn(async move {
+        loop {
+            sleep(longest).await;
+            let Some(resting) = resting.upgrade() else {
+                return;
+            };
+            let mut all = resting.lock();
+            all.let_go();
+            if all.connections.is_empty() {
+                all.swept = false;
+                return;
+            }
+        }
+    });
 }
 
 impl Pool {
@@ -85,7 +131,11 @@ impl Pool {
             dial,
             sign_in,
             permits: Arc::new(Semaphore::new(connections.max(1) as usize)),
-            resting: Arc::default(),
+            resting: Arc::new(Mutex::new(Resting {
+                connections: Vec::new(),
+                longest: MAX_REST,
+                swept: false,
+            })),
             refused: Mutex::default(),
             dialled: AtomicU64::new(0),
             #[cfg(test)]
@@ -103,6 +153,12 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn dialled(&self) -> u64 {
         self.dialled.load(Ordering::Relaxed)
+    }
+
+    /// How long connections may rest.
+    #[cfg(test)]
+    pub(super) fn rests_for(&self, longest: Duration) {
+        self.resting.lock().longest = longest;
     }
 
     /// A connection, best one on which `folder` is open.
@@ -138,7 +194,8 @@ impl Pool {
 
     fn rested(&self, folder: Option<&str>) -> Option<Connection> {
         let mut resting = self.resting.lock();
-        resting.retain(|connection| connection.rested() < MAX_REST);
+        resting.let_go();
+        let resting = &mut resting.connections;
         let open = |connection: &Connection| {
             let open = connection.selected().map(|open| open.name.as_str());
             open == folder
@@ -204,7 +261,7 @@ impl Pool {
                     tracing::debug!(%error, tries, "a connection to the mail server broke; reading goes on with another");
                     // Others rest for the same server, which may have gone away: at the last they are not trusted.
                     if tries + 1 == TRIES {
-                        self.resting.lock().clear();
+                        self.resting.lock().connections.clear();
                     }
                 }
                 outcome => return outcome,
@@ -232,6 +289,7 @@ impl Pool {
     pub(super) fn forget(&self, gone: impl Fn(&str) -> bool) {
         self.resting
             .lock()
+            .connections
             .retain(|connection| !connection.selected().is_some_and(|open| gone(&open.name)));
     }
 }

@@ -122,9 +122,10 @@ impl MailStore for Imap {
 
     async fn create_folder(&self, parent: Option<&FolderId>, name: &str) -> FsResult<Folder> {
         let tree = self.inner.tree(true).await?;
-        let wire = tree.wire(parent, name).ok_or(FsErrorKind::InvalidName)?;
+        let wire = tree.wire(parent, name).ok_or_else(cannot_be)?;
         let id = FolderId(wire.as_str().into());
-        if tree.find(&id).is_some() || wire.eq_ignore_ascii_case("INBOX") {
+        let inbox = parent.is_none() && name.eq_ignore_ascii_case("INBOX");
+        if tree.find(&id).is_some() || inbox {
             return Err(FsErrorKind::Exists.into());
         }
         let mut lease = self.inner.pool.take(None).await?;
@@ -158,7 +159,7 @@ impl MailStore for Imap {
         let tree = self.inner.tree(true).await?;
         let found = tree.find(folder).ok_or(FsErrorKind::NotFound)?;
         unprotected(found)?;
-        let wire = tree.wire(parent, name).ok_or(FsErrorKind::InvalidName)?;
+        let wire = tree.wire(parent, name).ok_or_else(cannot_be)?;
         let moved = tree.at_or_below(folder);
         if parent.is_some_and(|parent| moved.contains(parent)) {
             return Err(FsErrorKind::InvalidName.into());
@@ -225,6 +226,13 @@ impl MailStore for Imap {
     async fn import(&self, folder: &FolderId, content: Arc<dyn Content>) -> FsResult<MessageId> {
         self.inner.import(folder, content).await
     }
+}
+
+fn cannot_be() -> FsError {
+    FsError::new(FsErrorKind::InvalidName).context(
+        "the mail server can have no folder of that name there: it holds what stands between two folders, or nothing \
+         can be below the folder above it",
+    )
 }
 
 fn unprotected(folder: &Folder) -> FsResult<()> {

@@ -229,7 +229,9 @@ mod tests {
     use crate::{AttachmentKind, mime::Encoding};
 
     fn read(text: &str) -> Structure {
-        let values = Value::parse(&Bytes::copy_from_slice(text.as_bytes()), 0).unwrap();
+        let values = Value::parse(&Bytes::copy_from_slice(text.as_bytes()), 0)
+            .unwrap()
+            .0;
         Structure::read(&values[0])
     }
 

@@ -1,10 +1,13 @@
 //! The store and the file system over it against a real Dovecot.
 
+mod bounds;
 mod changing;
 mod lacking;
+mod namespaces;
 mod racing;
 mod reading;
 mod scripted;
+mod several;
 mod signing;
 mod surviving;
 

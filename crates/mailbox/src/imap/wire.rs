@@ -12,15 +12,23 @@ mod value;
 
 use bytes::Bytes;
 
+use super::{folders::Listed, namespace::Home};
 pub(super) use response::{Data, Response, Status, Word};
-pub(super) use value::{Value, quoted};
+pub(super) use value::{MAX_VALUES, Value, quoted};
 
 /// Longest response, literals included.
 pub(super) const MAX_RESPONSE: usize = 32 << 20;
 
-/// A response that is none.
+/// A response that is none, or is beyond the bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed(pub(super) &'static str);
+
+impl Malformed {
+    /// Its end is known, and what comes after it can be read.
+    pub(super) const TOO_MANY: Self = Self("too many values");
+    /// Nobody knows where it ends.
+    pub(super) const TOO_LONG: Self = Self("a response that is too long");
+}
 
 /// Finds where the response at the beginning of a buffer ends, without looking at any byte twice.
 #[derive(Debug, Default)]
@@ -41,7 +49,7 @@ impl Framer {
             let Some(at) = rest.iter().position(|byte| *byte == b'\n') else {
                 self.seen = buffer.len().max(self.line);
                 return if buffer.len() > MAX_RESPONSE {
-                    Err(Malformed("a response without an end"))
+                    Err(Malformed::TOO_LONG)
                 } else {
                     Ok(None)
                 };
@@ -54,7 +62,7 @@ impl Framer {
                     return Ok(Some(end));
                 }
                 Some(length) if length > MAX_RESPONSE || end + length > MAX_RESPONSE => {
-                    return Err(Malformed("a response that is too long"));
+                    return Err(Malformed::TOO_LONG);
                 }
                 Some(length) => {
                     self.line = end + length;
@@ -84,15 +92,21 @@ fn literal(line: &[u8]) -> Option<usize> {
 pub fn take_apart(input: &[u8]) {
     let mut input = Bytes::copy_from_slice(input);
     let mut framer = Framer::default();
+    let (mut listed, mut home) = (Vec::new(), Home::default());
     while let Ok(Some(length)) = framer.find(&input) {
         if length == 0 || length > input.len() {
-            return;
+            break;
         }
         let line = input.split_to(length);
         if let Ok(Response::Data(data)) = Response::parse(&line) {
             super::row::take_apart(&data);
+            listed.extend(Listed::read(&data));
+            home = Home::read(&data).unwrap_or(home);
         }
     }
+    // Whoever takes a tree apart looks at all of it for each folder.
+    listed.truncate(100);
+    super::folders::take_apart(&listed, home);
 }
 
 #[cfg(test)]
@@ -108,6 +122,7 @@ mod tests {
             Just("* 1 FETCH ("), Just("* LIST ("), Just("UID 7"), Just("BODYSTRUCTURE "), Just("("), Just(")"),
             Just("\"text\" \"plain\" NIL NIL NIL \"7bit\" 3 "), Just("\"message\" \"rfc822\" "), Just("NIL "), Just("\"mixed\""),
             Just("{3}\r\na\n)"), Just("BODY[1]<0> "), Just("[X"), Just("]"), Just("\r\n"), Just("\"/\" "), Just("INBOX"), Just(" 9 "),
+            Just("* NAMESPACE (("), Just("\"INBOX.\" "), Just("\".\" "), Just("INBOX.a.b"), Just("INBOX."), Just("() "),
         ], 0..60)) {
             take_apart(words.concat().as_bytes());
         }

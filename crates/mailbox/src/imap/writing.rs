@@ -25,7 +25,7 @@ use crate::{
     AttachmentKind, FolderId, MessageId, PartId,
     mime::{Located, cut, inspect},
 };
-use append::Once;
+pub(super) use append::Once;
 
 /// Largest message that a part can be taken out of, in bytes.
 const MAX_REWRITE: u64 = 192 << 20;
@@ -117,6 +117,7 @@ impl Inner {
             internet_id: known.message.summary.internet_id.clone(),
             names: names(&known, Some(at)),
             date: known.date.clone(),
+            size: Some(new.len() as u64),
         };
         // Reading took its time: what follows needs the folder open for changes, and the same one.
         let open = connection.select(&folder.0, true, false).await?;
@@ -500,7 +501,9 @@ async fn find_written(connection: &mut Connection, intent: &Intent) -> Result<Op
         // It was written with the date of the old one.
         let dated = intent.date.is_none() || intent.date == known.date;
         let named = known.message.summary.internet_id == intent.internet_id;
-        if named && dated && names(&known, None) == intent.names {
+        // Without a name, what has another length is another's: some servers estimate it, and two messages are better.
+        let sized = !intent.internet_id.is_empty() || intent.size.is_none_or(|size| size == known.size);
+        if named && dated && sized && names(&known, None) == intent.names {
             return Ok(Some(uid));
         }
     }

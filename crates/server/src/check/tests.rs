@@ -218,6 +218,25 @@ fn a_template_of_mailboxes_keeps_everybody_within_their_own() {
     );
 }
 
+/// By IMAP the template may be the name that stands before the app's, too.
+#[test]
+fn a_template_before_an_app_keeps_everybody_within_their_own() {
+    for mailbox in [
+        "username = \"{user.mail}~11111111-2222-3333-4444-555555555555\"",
+        "application_id = \"11111111-2222-3333-4444-555555555555\"\nmailbox = \"{user.mail}\"",
+    ] {
+        let text = format!(
+            "{HEAD}[groups.post]\nmounts = [{{ path = \"/mail\", storage = \"mail\", verbs = \"full\" }}]\n\
+             [storage.mail]\ntype = \"imap\"\nhost = \"imap.example.com\"\ndirectory_id = \"t\"\npassword = \"x\"\n{mailbox}\n"
+        );
+        let config = check_text(&text, Path::new("p.toml"), Path::new("/etc/portreeve/p.toml"));
+        let config = config.map_err(|report| report.render()).unwrap();
+        let mounts = config.groups.iter().flat_map(|group| &group.options.mounts);
+        let within: Vec<_> = mounts.filter_map(|mount| mount.subpath.as_deref()).collect();
+        assert_eq!(within, ["/{user.mail}/"], "{mailbox}");
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_is_told_with_a_way_out() {
     let error = check_file(Path::new("/nonexistent/p.toml")).err().unwrap();

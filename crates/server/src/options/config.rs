@@ -198,14 +198,13 @@ impl StorageKind {
     /// the mailbox that the template gives for that person, so nobody reaches another's.
     #[must_use]
     pub fn template(&self) -> Option<&str> {
-        let addresses = match self {
-            Self::Disk(_) | Self::Maildir(_) => return None,
-            Self::Exchange(options) => options.mailbox.all(),
-            Self::Imap(options) => options.mailbox.as_ref()?.all(),
-        };
-        match addresses {
-            [one] if one.contains('{') => Some(one),
-            _ => None,
+        match self {
+            Self::Disk(_) | Self::Maildir(_) => None,
+            Self::Exchange(options) => match options.mailbox.all() {
+                [one] if one.contains('{') => Some(one),
+                _ => None,
+            },
+            Self::Imap(options) => options.template(),
         }
     }
 }

@@ -1,8 +1,24 @@
 //! A connection against what a server might say: oddities that no real server can be made to show.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt;
+use portreeve_model::Secret;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::imap::{connection::Connection, error::Kind};
+use crate::imap::{
+    Mechanism,
+    connection::{Connection, Stream},
+    error::Kind,
+    pool::{Dial, Pool},
+    sign_in::{Proof, SignIn},
+};
 
 /// A connection to a server that greets, then answers each line with the next text and hangs up.
 async fn connect(answers: &'static [&'static str]) -> Connection {
@@ -66,7 +82,7 @@ async fn a_goodbye_and_an_end_are_losses() {
 #[tokio::test]
 async fn a_command_that_broke_off_ends_its_connection() {
     let mut connection = converse(&["* 1 EXISTS\r\n"], true).await;
-    let waiting = tokio::time::timeout(std::time::Duration::from_millis(50), connection.run("NOOP"));
+    let waiting = tokio::time::timeout(Duration::from_millis(50), connection.run("NOOP"));
     assert!(waiting.await.is_err());
     assert!(!connection.usable());
     assert_eq!(connection.run("NOOP").await.unwrap_err().kind, Kind::Lost);
@@ -106,4 +122,51 @@ async fn a_folder_without_lasting_numbers_is_refused() {
         connection.select("INBOX", false, false).await.unwrap_err().kind,
         Kind::Unsupported
     );
+}
+
+/// Nobody asks for the mailbox any more: its connections end all the same, each time.
+#[tokio::test]
+async fn a_connection_does_not_rest_for_ever() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&open);
+    let dial: Dial = Arc::new(move || {
+        let count = Arc::clone(&count);
+        async move {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let (read, mut write) = tokio::io::split(theirs);
+                let mut lines = BufReader::new(read).lines();
+                let _ = write.write_all(b"* OK [CAPABILITY IMAP4rev1] hello\r\n").await;
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let tag = line.split(' ').next().unwrap();
+                    let answer = format!("{tag} OK [CAPABILITY IMAP4rev1] done\r\n");
+                    let _ = write.write_all(answer.as_bytes()).await;
+                }
+                count.fetch_sub(1, Ordering::SeqCst);
+            });
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        }
+        .boxed()
+    });
+    let sign_in = SignIn {
+        user: "a".into(),
+        mailbox: "a".into(),
+        proof: Proof::Password(Secret::new("b".into())),
+        mechanism: Mechanism::Auto,
+        host: "h".into(),
+        port: 993,
+    };
+    let pool = Pool::new(dial, sign_in, 2);
+    pool.rests_for(Duration::from_millis(50));
+    for _ in 0..2 {
+        let two = (pool.take(None).await.unwrap(), pool.take(None).await.unwrap());
+        assert_eq!(open.load(Ordering::SeqCst), 2);
+        drop(two);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while open.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < deadline, "they rest for ever");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }

@@ -11,7 +11,10 @@ use portreeve_vfs::conformance::{Fixture, Stage, run};
 use super::*;
 use crate::{
     OnUpload, Sizes,
-    imap::ledger::{Alias, Intent, Ledger},
+    imap::{
+        index,
+        ledger::{Alias, Intent, Ledger},
+    },
 };
 
 /// A connection that is cut while an attachment is read.
@@ -64,6 +67,7 @@ async fn a_crash_between_two_steps_is_ended_at_the_next_look() {
         internet_id: "m1@example.com".into(),
         names: vec!["b".into()],
         date: None,
+        size: None,
     };
     // Before the new message was sent.
     ledger.intend(&inbox(), validity, 1, &intent).await.unwrap();
@@ -98,6 +102,77 @@ async fn a_crash_between_two_steps_is_ended_at_the_next_look() {
     assert_eq!(world.list("/Inbox").await, ["b", "c"]);
     assert_eq!(world.count("INBOX"), 2);
     assert!(!ledger.load(&inbox(), validity).await.unwrap().unfinished());
+}
+
+/// A message without `Message-ID`, which many scanners send.
+fn nameless(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let text = String::from_utf8(mail("scan", 1, parts)).unwrap();
+    text.replace("Message-ID: <m1@example.com>\r\n", "").into_bytes()
+}
+
+/// After a crash, what a stranger sent meanwhile is not taken for the message that was written anew, though neither has
+/// a `Message-ID` and the attachments are called alike; what was written is.
+#[tokio::test]
+async fn a_strangers_message_is_never_taken_for_the_one_that_was_written() {
+    let Some(mut world) = World::new(|_| {}) else {
+        return;
+    };
+    let old = nameless(&[("a", b"1"), ("b", b"2")]);
+    let written = nameless(&[("b", b"2")]);
+    world.dovecot.deliver("alice", "INBOX", &old);
+    assert_eq!(world.list("/Inbox").await, ["a", "b"]);
+    let index = world.store.inner.index(&inbox()).await.unwrap();
+    let validity = index.state.as_ref().unwrap().validity;
+    let known = Arc::clone(&index.known[&1]);
+    let ledger = Ledger::new(
+        Arc::clone(&world.shelf) as Arc<dyn Shelf>,
+        world.store.inner.space.clone(),
+    );
+    let intent = Intent {
+        alias: Alias {
+            id: known.message.id.0.to_string(),
+            removed: vec!["2".into()],
+            replaces: Some(1),
+        },
+        from: 2,
+        internet_id: String::new(),
+        names: vec!["b".into()],
+        date: known.date.clone(),
+        size: Some(written.len() as u64),
+    };
+    let append = async |world: &World, date: Option<&str>, message: &[u8]| {
+        let mut lease = world.store.inner.pool.take(None).await.unwrap();
+        let mut source = crate::imap::writing::Once(Some(message.to_vec().into()));
+        let size = message.len() as u64;
+        let connection = lease.connection().unwrap();
+        let taken = connection.append("INBOX", "", date, size, &mut source).await;
+        taken.unwrap().unwrap().1
+    };
+    // A stranger's: of another second, byte for byte what was to be written; of the same second, but another.
+    let other = nameless(&[("b", b"another content")]);
+    for (date, message, shown) in [
+        (Some(" 2-Mar-2026 10:00:00 +0000"), &written, "b (1)"),
+        (known.date.as_deref(), &other, "b (2)"),
+    ] {
+        ledger.intend(&inbox(), validity, 1, &intent).await.unwrap();
+        let uid = append(&world, date, message).await;
+        world.restart();
+        assert_eq!(world.list("/Inbox").await, ["a", "b", shown]);
+        assert_eq!(world.count("INBOX"), 2);
+        assert_eq!(world.read("/Inbox/a").await.unwrap(), b"1");
+        let records = ledger.load(&inbox(), validity).await.unwrap();
+        assert!(!records.unfinished() && records.aliases.is_empty());
+        let id = crate::imap::ledger::natural(validity, uid);
+        world.store.delete_message(&inbox(), &id).await.unwrap();
+    }
+    // The one that was written.
+    ledger.intend(&inbox(), validity, 1, &intent).await.unwrap();
+    append(&world, known.date.as_deref(), &written).await;
+    world.restart();
+    assert_eq!(world.list("/Inbox").await, ["b"]);
+    assert_eq!(world.count("INBOX"), 1);
+    let page = world.store.messages(&inbox(), None).await.unwrap();
+    assert_eq!(page.items[0].id, known.message.id);
 }
 
 #[tokio::test]
@@ -211,6 +286,13 @@ async fn a_large_folder_is_complete_and_kept() {
         "nothing was fetched anew"
     );
     assert_eq!(world.read("/Inbox/1999.txt").await.unwrap(), b"content");
+    // By several commands, as a folder of very many is asked: the same.
+    let mut lease = world.store.inner.pool.take(None).await.unwrap();
+    let connection = lease.connection().unwrap();
+    connection.select("INBOX", false, false).await.unwrap();
+    let at_once = index::flags(connection, 2000, 2000).await.unwrap();
+    let in_parts = index::flags(connection, 2000, 300).await.unwrap();
+    assert_eq!((at_once.len(), in_parts == at_once), (2000, true));
 }
 
 /// One Dovecot, and a user of it for each case.

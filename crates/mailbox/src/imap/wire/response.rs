@@ -55,6 +55,8 @@ pub(crate) struct Data {
     pub(crate) name: String,
     /// The rest.
     pub(crate) values: Vec<Value>,
+    /// How many values that comes to in memory.
+    pub(crate) weight: usize,
 }
 
 impl Response {
@@ -89,8 +91,13 @@ impl Response {
             (second, after)
         };
         let name = String::from_utf8_lossy(name).to_ascii_uppercase();
-        let values = Value::parse(input, after)?;
-        Ok(Self::Data(Data { number, name, values }))
+        let (values, weight) = Value::parse(input, after)?;
+        Ok(Self::Data(Data {
+            number,
+            name,
+            values,
+            weight,
+        }))
     }
 }
 

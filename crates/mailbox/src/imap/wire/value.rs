@@ -6,8 +6,10 @@ use super::Malformed;
 
 /// Deepest nesting that is kept: 32 levels of a message's parts, and what is within one.
 const MAX_DEPTH: usize = 80;
-/// Most values of one response.
-const MAX_VALUES: usize = 1 << 20;
+/// Most values of one response, and of one answer in all.
+pub(crate) const MAX_VALUES: usize = 1 << 20;
+/// What a list takes in memory, in values: room for this many is made with the first.
+const LIST: usize = 4;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +25,8 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// All values of `input` from `at` on.
-    pub(crate) fn parse(input: &Bytes, at: usize) -> Result<Vec<Self>, Malformed> {
+    /// All values of `input` from `at` on, and how many they come to in memory.
+    pub(crate) fn parse(input: &Bytes, at: usize) -> Result<(Vec<Self>, usize), Malformed> {
         let mut reader = Reader { input, at };
         // Open lists, the outermost first; those beyond the bound are only counted.
         let mut open: Vec<Vec<Self>> = vec![Vec::new()];
@@ -42,6 +44,7 @@ impl Value {
                         beyond += 1;
                     } else {
                         open.push(Vec::new());
+                        count += LIST;
                     }
                     continue;
                 }
@@ -70,7 +73,7 @@ impl Value {
             };
             count += 1;
             if count > MAX_VALUES {
-                return Err(Malformed("too many values"));
+                return Err(Malformed::TOO_MANY);
             }
             if beyond == 0
                 && let Some(list) = open.last_mut()
@@ -79,7 +82,7 @@ impl Value {
             }
         }
         match (open.len(), open.pop()) {
-            (1, Some(values)) => Ok(values),
+            (1, Some(values)) => Ok((values, count)),
             _ => Err(Malformed("a list without an end")),
         }
     }
@@ -224,7 +227,7 @@ mod tests {
     use super::*;
 
     fn parse(input: &str) -> Result<Vec<Value>, Malformed> {
-        Value::parse(&Bytes::copy_from_slice(input.as_bytes()), 0)
+        Value::parse(&Bytes::copy_from_slice(input.as_bytes()), 0).map(|(values, _)| values)
     }
 
     fn atom(text: &str) -> Value {

@@ -28,7 +28,7 @@ const LINE: usize = 57;
 const BLOCK: usize = LINE * 4096;
 
 /// One piece, once.
-pub(super) struct Once(pub(super) Option<Bytes>);
+pub(in crate::imap) struct Once(pub(in crate::imap) Option<Bytes>);
 
 #[async_trait]
 impl Source for Once {
