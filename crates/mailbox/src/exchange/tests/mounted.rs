@@ -101,6 +101,31 @@ impl Mounted {
     }
 }
 
+/// Somebody sits at a browser: one operation has the patience of one request, whatever questions it is made of.
+#[tokio::test]
+async fn while_graph_is_away_that_is_told_once_waited_for_and_then_at_once() {
+    let mounted = Mounted::new(|_| {});
+    let faults = mounted.world.standin.faults();
+    mounted
+        .world
+        .mailbox
+        .deliver("Inbox", Mail::new("M").file("a.txt", "1"));
+    mounted.list("/Inbox").await;
+    mounted.settle().await;
+    mounted.expire().await;
+    faults.fail_next(10_000, "/v1.0", 504);
+    for (most, what) in [(limits().attempts as usize + 2, "first"), (3, "second")] {
+        mounted.world.standin.clear_log();
+        let told = mounted.mailbox.list(&cx(), &path("/Inbox"), None).await;
+        assert_eq!(kind(told), Some(FsErrorKind::Backend));
+        // The items of a batch do not come to anything themselves.
+        let calls = mounted.world.standin.log().len();
+        assert!((1..=most).contains(&calls), "{what}: {calls}");
+    }
+    faults.calm();
+    assert_eq!(mounted.list("/Inbox").await, ["M-a.txt"]);
+}
+
 fn cx() -> OpCx {
     OpCx::new(SessionId::fresh(), Owner("alice".into()), Default::default())
 }
