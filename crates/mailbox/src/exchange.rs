@@ -8,6 +8,7 @@
 mod changes;
 mod content;
 mod delta;
+mod drafts;
 mod errors;
 mod folders;
 mod index;
