@@ -162,7 +162,7 @@ async fn what_waits_in_a_mailbox_of_a_template_is_sent_after_a_restart_though_no
     let mut bench = before
         .spawn(async move {
             let backends = bench.open(&Backends::default(), &send("3s")).await.unwrap();
-            let file = VPath::parse(&format!("/{BOX}/Outbox/ann@fabrikam.example/a.txt")).unwrap();
+            let file = VPath::parse(format!("/{BOX}/Outbox/ann@fabrikam.example/a.txt")).unwrap();
             let how = OpenWrite::new(WriteMode::CreateNew);
             let open = backends.of("mail").unwrap().open_write(&cx(), &file, how).await;
             let open = open.unwrap();
