@@ -8,6 +8,7 @@
 mod changes;
 mod content;
 mod delta;
+mod drafts;
 mod errors;
 mod folders;
 mod index;
@@ -30,8 +31,9 @@ use portreeve_vfs::{FsErrorKind, FsResult};
 use tokio::sync::Mutex;
 
 use crate::{
-    ChangeToken, Content, Draft, Folder, FolderId, Layout, MailStore, Mailbox, Message, MessageId,
-    OptionsError, Page, PageCursor, PartId, StoreAbilities, Surroundings, Template, mailbox::to_its_end,
+    ChangeToken, Content, Draft, Folder, FolderId, Layout, LeftWaiting, MailStore, Mailbox, Message,
+    MessageId, OnUpload, OptionsError, Page, PageCursor, PartId, StoreAbilities, Surroundings, Template,
+    mailbox::to_its_end,
 };
 use delta::{First, Round};
 use folders::Folders;
@@ -43,6 +45,8 @@ use wire::{FIELDS, FolderItem, MessageItem};
 const PAGE: usize = 500;
 /// Largest attachment that Exchange takes, in bytes.
 const MAX_DRAFT: u64 = 150 << 20;
+/// How the names of these mailboxes begin; their address follows.
+const KIND: &str = "exchange ";
 /// The form of records; another number makes every folder be listed anew.
 const FORM: u32 = 2;
 
@@ -186,8 +190,17 @@ impl Mailbox {
         around: &Surroundings,
     ) -> Result<Self, OptionsError> {
         let store = Exchange::open(options, address, secrets, &around.cloud, around)?;
-        let name = format!("exchange {}", address.to_lowercase());
+        let name = format!("{KIND}{}", address.to_lowercase());
         Self::over(Arc::new(store), &name, &options.mail, around)
+    }
+}
+
+impl ExchangeOptions {
+    /// The mailboxes of this storage from which messages are still to be sent; none where it does not send.
+    #[must_use]
+    pub fn left_waiting(&self, around: &Surroundings) -> Option<LeftWaiting> {
+        let sends = self.mail.on_upload == OnUpload::Send;
+        sends.then(|| LeftWaiting::new(around, &self.mail.storage, KIND.to_owned()))
     }
 }
 

@@ -42,7 +42,7 @@ pub use filter::Filter;
 #[doc(hidden)]
 pub use imap::take_apart as fuzz_imap;
 pub use imap::{Imap, ImapOptions, ImapSecrets, Mechanism};
-pub use mailbox::{Mailbox, OptionsError, Policy, Spooling, option_problems};
+pub use mailbox::{LeftWaiting, Mailbox, OptionsError, Policy, Spooling, option_problems};
 pub use mailboxes::{Mailboxes, MakeMailbox};
 pub use maildir::Maildir;
 pub use mime::{Inspected, Located, inspect};

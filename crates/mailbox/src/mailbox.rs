@@ -46,6 +46,7 @@ use crate::{
     ShelfBook, Surroundings, name,
 };
 pub use intake::Spooling;
+pub use outbox::LeftWaiting;
 pub(crate) use outbox::Outboxes;
 use outbox::Share;
 pub use policy::{OptionsError, Policy, option_problems};

@@ -1,14 +1,14 @@
 //! Several mailboxes as one file system: one directory for each.
 //!
 //! Invariants: looking at the top asks nobody over the network; a mailbox is made when it is first asked
-//! for (where uploads are allowed, those of a list at once), and is one as long as it is used; what is wrong with one touches no other; how many are held is
-//! bounded.
+//! for (where uploads are allowed, those of a list at once, and those of a template in which a message waits to be
+//! sent), and is one as long as it is used; what is wrong with one touches no other; how many are held is bounded.
 
 mod file;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -18,13 +18,16 @@ use portreeve_vfs::{
     OpenWrite, Partial, ReadFile, Removal, Rename, Space, WriteAccess, WriteFile,
 };
 
-use crate::{OptionsError, address::is_mailbox};
+use crate::{LeftWaiting, OptionsError, address::is_mailbox};
 use file::Within;
 
 /// How many mailboxes are held beyond those in use.
 const MAX_HELD: usize = 1024;
 /// Of whose capabilities all mailboxes of an open storage are: reserved by RFC 2606, never asked for.
 const NOBODY: &str = "nobody@example.invalid";
+
+/// Pause where what waits to be sent cannot be read.
+const SHELF_PAUSE: Duration = Duration::from_secs(10);
 
 /// Makes the mailbox of an address. It asks nobody over the network.
 pub type MakeMailbox = Box<dyn Fn(&str) -> FsResult<Arc<dyn FileSystem>> + Send + Sync>;
@@ -101,6 +104,40 @@ impl Mailboxes {
             text: error.to_string(),
         })?;
         Ok(Self::with(None, one.capabilities().clone(), make))
+    }
+
+    /// Opens those in which messages wait that were accepted before the last restart, so that they are sent though
+    /// nobody looks. It is done behind the start, as long as the mailboxes are in use.
+    pub fn open_waiting(self: &Arc<Self>, left: LeftWaiting) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let all = Arc::downgrade(self);
+        runtime.spawn(async move {
+            let addresses = loop {
+                match left.addresses().await {
+                    Ok(addresses) => break addresses,
+                    Err(error) => {
+                        tracing::warn!(%error, "what waits to be sent cannot be read; it is tried again");
+                    }
+                }
+                tokio::time::sleep(SHELF_PAUSE).await;
+                if all.strong_count() == 0 {
+                    return;
+                }
+            };
+            for address in addresses {
+                let Some(all) = all.upgrade() else {
+                    return;
+                };
+                let opened = Name::new(address.as_bytes())
+                    .map_err(|_| FsErrorKind::NotFound.into())
+                    .and_then(|name| all.mailbox(&name));
+                if let Err(error) = opened {
+                    tracing::warn!(mailbox = %address, %error, "a mailbox in which messages wait to be sent cannot be opened");
+                }
+            }
+        });
     }
 
     fn with(listed: Option<Vec<String>>, capabilities: Capabilities, make: MakeMailbox) -> Self {

@@ -31,6 +31,9 @@ pub trait Shelf: Send + Sync {
     /// All records of a space: key and value, in the order of keys.
     async fn load(&self, space: &str) -> FsResult<Vec<(String, String)>>;
 
+    /// The spaces that hold something and whose names begin so, in the order of their bytes.
+    async fn spaces(&self, prefix: &str) -> FsResult<Vec<String>>;
+
     /// Changes some records of a space, all or none.
     async fn save(&self, space: &str, changes: &[Change]) -> FsResult<()>;
 
@@ -51,6 +54,14 @@ impl Shelf for MemoryShelf {
         let spaces = self.0.lock();
         let records = spaces.get(space).into_iter().flatten();
         Ok(records.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    async fn spaces(&self, prefix: &str) -> FsResult<Vec<String>> {
+        let spaces = self.0.lock();
+        let some = spaces
+            .iter()
+            .filter(|(name, records)| name.starts_with(prefix) && !records.is_empty());
+        Ok(some.map(|(name, _)| name.clone()).collect())
     }
 
     async fn save(&self, space: &str, changes: &[Change]) -> FsResult<()> {

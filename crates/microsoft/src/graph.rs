@@ -5,6 +5,7 @@
 //! is followed as it stands, and only to Graph.
 
 mod batch;
+mod breaker;
 mod budget;
 mod download;
 mod error;
@@ -80,6 +81,9 @@ pub struct GraphLimits {
     pub queue: Duration,
     /// The first wait between two tries where the service names none; it doubles, up to a minute.
     pub backoff: Duration,
+    /// How long a service is taken to be away once a request has spent all its tries on it, unless it answers sooner:
+    /// until then each request is made once.
+    pub away: Duration,
 }
 
 impl Default for GraphLimits {
@@ -95,6 +99,7 @@ impl Default for GraphLimits {
             patience: Duration::from_secs(60),
             queue: Duration::from_secs(120),
             backoff: Duration::from_secs(1),
+            away: Duration::from_secs(30),
         }
     }
 }

@@ -27,6 +27,9 @@ pub(crate) use request::Asker;
 /// How long a refusal stands before the endpoint is asked again, in first waits of the app (5 s as a rule): whoever asks
 /// in a loop is throttled there (AADSTS50196).
 const STANDS: u32 = 5;
+/// How long, in the same measure, an endpoint that was away to the end of the tries is asked once each time: nobody else
+/// waits for it as well.
+const AWAY: u32 = 30;
 
 /// An access token: what it says is nobody's business here.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ struct State {
     serial: u64,
     flight: Option<Flight>,
     refused: Option<(Instant, TokenError)>,
+    /// Until when the endpoint is taken to be away.
+    away: Option<Instant>,
 }
 
 /// Where the tokens of one app for one resource come from.
@@ -112,7 +117,8 @@ impl TokenSource {
             match &state.flight {
                 Some(flight) => flight.clone(),
                 None => {
-                    let flight = self.launch();
+                    let patient = state.away.is_none_or(|until| until <= now);
+                    let flight = self.launch(patient);
                     state.flight = Some(flight.clone());
                     flight
                 }
@@ -135,11 +141,11 @@ impl TokenSource {
     }
 
     /// The request in a task of its own: callers come and go.
-    fn launch(self: &Arc<Self>) -> Flight {
+    fn launch(self: &Arc<Self>, patient: bool) -> Flight {
         let source = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let outcome = source.asker.ask().await;
-            source.landed(outcome)
+            let outcome = source.asker.ask(patient).await;
+            source.landed(outcome, patient)
         });
         let source = Arc::clone(self);
         async move {
@@ -155,9 +161,21 @@ impl TokenSource {
         .shared()
     }
 
-    fn landed(&self, outcome: Result<request::Granted, TokenError>) -> Result<AccessToken, TokenError> {
+    fn landed(
+        &self,
+        outcome: Result<request::Granted, TokenError>,
+        patient: bool,
+    ) -> Result<AccessToken, TokenError> {
         let mut state = self.state.lock();
         state.flight = None;
+        match &outcome {
+            Err(error) if error.passes() => {
+                if patient {
+                    state.away = Some(Instant::now() + self.asker.backoff * AWAY);
+                }
+            }
+            _ => state.away = None,
+        }
         match outcome {
             Ok(granted) => {
                 state.serial += 1;

@@ -72,6 +72,7 @@ pub async fn run(places: &dyn Places) -> Result<usize, Vec<String>> {
         quota::extremes_do_not_wrap,
         records::are_kept_in_their_spaces,
         records::are_replaced_and_renamed_as_a_whole,
+        records::are_found_by_how_their_space_begins,
         records::secrets_are_opened_by_their_key_and_name_alone,
     );
     if failures.is_empty() {

@@ -38,6 +38,25 @@ impl Store {
         records.map_err(|e| db.failed(&e))
     }
 
+    /// The spaces that hold something and whose names begin so, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_spaces(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let db = self.db();
+        // A range, so that the key's index answers it however much other spaces hold.
+        let end = format!("{prefix}{}", char::MAX);
+        let rows =
+            sqlx::query("SELECT DISTINCT space FROM records WHERE space >= $1 AND space < $2 ORDER BY space")
+                .bind(prefix)
+                .bind(end)
+                .fetch_all(&db.pool)
+                .await
+                .map_err(|e| db.failed(&e))?;
+        let spaces: Result<_, sqlx::Error> = rows.iter().map(|row: &Row| row.try_get("space")).collect();
+        spaces.map_err(|e| db.failed(&e))
+    }
+
     /// Changes some records of a space.
     ///
     /// # Errors

@@ -1,15 +1,13 @@
-//! What changes the mailbox: messages, folders, drafts.
+//! What changes the mailbox: messages and folders.
 //!
-//! Invariants: what we changed is out of the index before it is answered; a draft is there as a whole or
-//! not at all; a folder is deleted only when Exchange, asked now, says that it is empty, since Graph deletes
-//! whatever is in it.
+//! Invariants: what we changed is out of the index before it is answered; a folder is deleted only when
+//! Exchange, asked now, says that it is empty, since Graph deletes whatever is in it.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use portreeve_microsoft::{BatchItem, GraphError, GraphFault, UploadSource, segment};
+use portreeve_microsoft::{BatchItem, GraphError, GraphFault, segment};
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,29 +17,11 @@ use super::{
     index::Known,
     wire::{DraftItem, FOLDER_FIELDS, FolderItem, MessageItem},
 };
-use crate::{Content, Draft, Folder, FolderId, FolderKind, Message, MessageId, PartId};
+use crate::{Content, Folder, FolderId, FolderKind, MessageId, PartId};
 
 /// Largest message that is taken in whole, in bytes: Graph takes 4 MB in one request, and base64 adds a
 /// third.
 pub(super) const MAX_IMPORT: u64 = 3_000_000;
-
-/// An upload's bytes, read again for each piece.
-struct Pieces(Arc<dyn Content>);
-
-#[async_trait]
-impl UploadSource for Pieces {
-    async fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
-        let read = self
-            .0
-            .read(at, len, Vec::with_capacity(len))
-            .await
-            .map_err(io::Error::other)?;
-        if read.len() < len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(read.into())
-    }
-}
 
 /// A list of which only the length matters.
 #[derive(Deserialize)]
@@ -253,87 +233,6 @@ impl Inner {
         Err(FsError::new(FsErrorKind::Refused).context("the mailbox needs this folder"))
     }
 
-    /// Makes a draft with one attachment: as a whole, or not at all.
-    pub(super) async fn create_draft(
-        self: &Arc<Self>,
-        folder: &FolderId,
-        draft: &Draft,
-        content: Arc<dyn Content>,
-    ) -> FsResult<Message> {
-        let to: Vec<Value> = draft
-            .to
-            .iter()
-            .map(|address| json!({ "emailAddress": { "address": address } }))
-            .collect();
-        let body = json!({ "subject": draft.subject, "toRecipients": to });
-        let path = format!("mailFolders/{}/messages", segment(&folder.0));
-        let made = self.graph.post::<_, MessageItem>(&path, &body).await;
-        let made = made.map_err(|error| self.told(&error))?;
-        let id = MessageId::from(&*made.id);
-        // Taken away again however this ends early, also when nobody waits for it any more.
-        let mut unfinished = Unfinished(Some((Arc::clone(self), id.clone())));
-        let done = self.fill_draft(&id, draft, content).await;
-        let draft = match done {
-            Ok(message) => {
-                unfinished.0 = None;
-                message
-            }
-            Err(error) => {
-                unfinished.0 = None;
-                self.discard(&id).await;
-                return Err(error);
-            }
-        };
-        let (message, stamp) = draft;
-        self.changed(folder, |index| {
-            let known = Known {
-                message: Arc::new(message.clone()),
-                stamp: stamp.into(),
-            };
-            // A full index is refused at the next listing, not here: the draft is made.
-            let _ = index.put(known);
-        })
-        .await;
-        Ok(message)
-    }
-
-    async fn fill_draft(
-        &self,
-        id: &MessageId,
-        draft: &Draft,
-        content: Arc<dyn Content>,
-    ) -> FsResult<(Message, String)> {
-        let size = content.size();
-        let source = Pieces(content);
-        let added = self
-            .graph
-            .upload(&id.0, &draft.file_name, size, "application/octet-stream", &source)
-            .await;
-        added.map_err(|error| self.told(&error))?;
-        let item = self.one(id).await?;
-        Ok((item.message(true), item.change_key.unwrap_or_default()))
-    }
-
-    /// Takes a draft away that did not become whole.
-    async fn discard(&self, id: &MessageId) {
-        let id = segment(&id.0);
-        let path = format!("messages/{id}/permanentDelete");
-        let done = self
-            .graph
-            .post_raw::<Value>(&path, "text/plain", Bytes::new())
-            .await;
-        if done.is_ok() {
-            return;
-        }
-        match self.graph.delete(&format!("messages/{id}")).await {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind, GraphFault::NotFound) => {}
-            Err(error) => {
-                tracing::warn!(mailbox = %self.address, %error, "a draft that did not become whole could not be deleted: delete it by hand");
-            }
-        }
-    }
-
     /// Takes in a whole message. Graph makes it a draft.
     pub(super) async fn import(&self, folder: &FolderId, content: Arc<dyn Content>) -> FsResult<MessageId> {
         if content.size() > MAX_IMPORT {
@@ -417,19 +316,5 @@ fn is_done(done: &Result<(), GraphError>) -> bool {
     match done {
         Ok(()) => true,
         Err(error) => matches!(error.kind, GraphFault::NotFound) && !error.mailbox_unknown(),
-    }
-}
-
-/// A draft under way; dropped before it is whole, it is taken away.
-struct Unfinished(Option<(Arc<Inner>, MessageId)>);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let Some((inner, id)) = self.0.take() else {
-            return;
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { inner.discard(&id).await });
-        }
     }
 }

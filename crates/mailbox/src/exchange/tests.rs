@@ -5,6 +5,7 @@ mod faults;
 mod following;
 mod listing;
 mod mounted;
+mod racing;
 mod reading;
 
 use std::{

@@ -8,6 +8,7 @@
 //! up anew; each storage sees its own.
 
 mod files;
+mod left;
 mod sender;
 mod share;
 
@@ -25,6 +26,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use left::LeftWaiting;
 use share::Sends;
 pub(super) use share::Share;
 
@@ -33,6 +35,8 @@ use crate::{Change, FolderId, MailStore, MessageId, Shelf};
 
 /// The name of its directory, at the top.
 pub(super) const OUTBOX: &str = "Outbox";
+/// How the names of spaces on the shelf begin, before that of the mailbox.
+const SPACE: &str = "outbox\n";
 /// How many messages may wait in one mailbox.
 const MAX_WAITING: usize = 1000;
 
@@ -125,7 +129,7 @@ impl Outboxes {
         let outbox = Arc::new(Outbox {
             stores: SyncMutex::default(),
             shelf: Arc::clone(shelf),
-            space: format!("outbox\n{name}"),
+            space: format!("{SPACE}{name}"),
             state: Mutex::default(),
             changed: Notify::new(),
             began: (now(), Instant::now()),

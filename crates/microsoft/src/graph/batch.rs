@@ -189,6 +189,8 @@ async fn chunk(mailbox: &GraphMailbox, items: &[BatchItem]) -> Result<Vec<BatchA
                     worst = Some(error.clone());
                 }
                 left.push((at, item));
+            } else if answer.error.as_ref().is_none_or(|error| !error.is_away()) {
+                mailbox.budget.breaker.reset();
             }
             if let Some(place) = answers.get_mut(at) {
                 *place = Some(answer);
@@ -305,7 +307,7 @@ async fn once(
             count as u64,
         )
         .json(&Requests { requests })?;
-    let answer: Responses = mailbox.json(&ask).await?;
+    let answer: Responses = mailbox.carried(&ask).await?;
     let mut came = HashMap::new();
     for response in answer.responses {
         if let Ok(at) = response.id.parse() {

@@ -1,5 +1,6 @@
-//! What one mailbox bears: requests under way, requests and uploaded bytes in a span of time, and the gate that closes
-//! for all when Graph asks for patience. Source: Microsoft, "Microsoft Graph service-specific throttling limits".
+//! What one mailbox bears: requests under way, requests and uploaded bytes in a span of time, the gate that closes
+//! for all when Graph asks for patience, and whether anybody is there at all. Source: Microsoft, "Microsoft Graph
+//! service-specific throttling limits".
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{GraphError, GraphFault, GraphLimits, places::Places};
+use super::{GraphError, GraphFault, GraphLimits, breaker::Breaker, places::Places};
 use crate::patience::jittered;
 
 /// How finely a window counts: what was taken is given back up to one part late, never early.
@@ -28,6 +29,7 @@ pub(crate) struct Budget {
     app: Mutex<Option<Arc<Places>>>,
     queue: Duration,
     closed: Mutex<Option<Instant>>,
+    pub(super) breaker: Breaker,
     requests: Mutex<Window>,
     uploads: Mutex<Window>,
     calls: AtomicU64,
@@ -75,6 +77,7 @@ impl Budget {
             app: Mutex::new(app),
             queue: limits.queue,
             closed: Mutex::default(),
+            breaker: Breaker::new(limits.away),
             requests: Mutex::new(Window::new(limits.requests, limits.request_span)),
             uploads: Mutex::new(Window::new(limits.upload_bytes, limits.upload_span)),
             calls: AtomicU64::new(0),

@@ -139,6 +139,14 @@ impl GraphError {
         })
     }
 
+    /// Whether the mailbox itself said nothing: there is no answer, or one of a service that is unwell.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(
+            self.kind,
+            GraphFault::Unavailable | GraphFault::Broken | GraphFault::Network
+        )
+    }
+
     /// Whether Graph itself says with 503 that it did not take the request: by a code, or by when to come back.
     pub(super) fn says_unavailable(&self) -> bool {
         self.status == Some(503) && (!self.code.is_empty() || self.retry_after.is_some())

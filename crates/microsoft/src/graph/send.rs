@@ -1,7 +1,8 @@
 //! One request through to its answer: the budget, the token, the tries.
 //!
 //! What is repeated: everything that was refused before it happened (429, 503, no connection); reading, changing and
-//! deleting also after an answer that was lost, broken or a gateway's. A creation is not: it may have happened.
+//! deleting also after an answer that was lost, broken or a gateway's. A creation is not: it may have happened. Once
+//! one request has spent all its tries on a service that is away, the others do not wait for it as well.
 
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ pub(super) struct Tries {
     renewed: bool,
     wait: Duration,
     patience: Patience,
+    /// It is the one that looks whether a service that was away is back.
+    probes: bool,
 }
 
 impl Tries {
@@ -134,11 +137,19 @@ impl GraphMailbox {
             renewed: false,
             wait: limits.backoff,
             patience: Patience::new(limits.patience),
+            probes: false,
         }
     }
 
     /// Asks until there is JSON. Nothing at all is JSON's `null`.
     pub(super) async fn json<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, GraphError> {
+        let value = self.carried(ask).await?;
+        self.budget.breaker.reset();
+        Ok(value)
+    }
+
+    /// The same where the answer alone does not say that the mailbox is there: a batch carries others.
+    pub(super) async fn carried<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, GraphError> {
         let mut tries = self.tries();
         loop {
             match self.read(ask, &mut tries).await {
@@ -173,12 +184,16 @@ impl GraphMailbox {
         let mut tries = self.tries();
         loop {
             match self.attempt(ask, &mut tries).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.budget.breaker.reset();
+                    return Ok(());
+                }
                 Err(error)
                     if tries.made > 0
                         && matches!(error.kind, GraphFault::NotFound)
                         && !error.mailbox_unknown() =>
                 {
+                    self.budget.breaker.reset();
                     return Ok(());
                 }
                 Err(error) => self.again(ask.repeat, &mut tries, error).await?,
@@ -191,7 +206,10 @@ impl GraphMailbox {
         let mut tries = self.tries();
         loop {
             match self.attempt(ask, &mut tries).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.budget.breaker.reset();
+                    return Ok(answer);
+                }
                 Err(error) => self.again(ask.repeat, &mut tries, error).await?,
             }
         }
@@ -290,14 +308,11 @@ impl GraphMailbox {
         if error.unsent && !matches!(error.kind, GraphFault::Network) {
             return Err(error);
         }
-        let passes = matches!(
-            error.kind,
-            GraphFault::Throttled | GraphFault::Unavailable | GraphFault::Broken | GraphFault::Network
-        );
         // Refused before anything happened; 409 is here the clash of two changes, another kind otherwise.
         // A bare 503 may be a gateway's, whose service has worked before it was lost.
         let refused = throttled || error.unsent || error.status == Some(409) || error.says_unavailable();
-        if !passes {
+        if !throttled && !error.is_away() {
+            self.budget.breaker.reset();
             return Err(error);
         }
         if !refused && repeat == Repeat::WhereRefused {
@@ -311,12 +326,19 @@ impl GraphMailbox {
         }
         tries.made += 1;
         if tries.made >= self.graph.limits.attempts {
+            if !throttled {
+                self.budget.breaker.trip();
+            }
+            return Err(error);
+        }
+        if !throttled && !self.budget.breaker.allows(&mut tries.probes) {
             return Err(error);
         }
         tracing::debug!(%error, tries = tries.made, wait_ms = wait.as_millis() as u64, "Graph is asked again");
         tries.wait = (tries.wait * 2).min(MOST_BACKOFF);
         if !closes {
             if let Err(told) = tries.patience.spend(wait) {
+                self.budget.breaker.trip();
                 error.retry_after = told.retry_after;
                 return Err(error);
             }

@@ -211,6 +211,7 @@ async fn put(mailbox: &GraphMailbox, ask: &Ask, last: bool) -> Result<Put, Stop>
     loop {
         let outcome = match mailbox.attempt(ask, &mut tries).await {
             Ok((mut response, _pass)) => {
+                mailbox.budget.breaker.reset();
                 if let Some(id) = response
                     .headers()
                     .get(LOCATION)

@@ -59,13 +59,14 @@ impl fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// Asks until there is a token or a reason.
-    pub(super) async fn ask(&self) -> Result<Granted, TokenError> {
+    /// Asks until there is a token or a reason; once where it is not to be waited for.
+    pub(super) async fn ask(&self, patient: bool) -> Result<Granted, TokenError> {
+        let most = if patient { TRIES } else { 1 };
         let mut wait = self.backoff;
         let mut tries = 1;
         loop {
             match self.once().await {
-                Err(error) if error.passes() && tries < TRIES => {
+                Err(error) if error.passes() && tries < most => {
                     let pause = error.retry.unwrap_or(wait).min(MOST_WAIT);
                     tracing::debug!(%error, tries, "the token endpoint is asked again");
                     sleep(jittered(pause)).await;

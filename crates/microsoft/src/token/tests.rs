@@ -88,6 +88,32 @@ async fn what_passes_is_asked_again_and_not_for_ever() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_away_is_waited_for_once() {
+    let up = Arc::new(AtomicBool::new(false));
+    let there = Arc::clone(&up);
+    let stage = Stage::open(move |_| match there.load(SeqCst) {
+        true => token("back"),
+        false => Answer::Raw(Vec::new()),
+    })
+    .await;
+    // It counts as away for three seconds.
+    let app = App {
+        backoff: Duration::from_millis(100),
+        ..stage.app(secret("s"))
+    };
+    let source = cloud().tokens(&app, "scope").unwrap();
+    assert_eq!(source.token().await.unwrap_err().kind, TokenFault::Network);
+    assert_eq!(stage.count(), 4);
+    for calls in [5, 6] {
+        source.token().await.unwrap_err();
+        assert_eq!(stage.count(), calls);
+    }
+    up.store(true, SeqCst);
+    source.token().await.unwrap();
+    assert!(source.state.lock().away.is_none());
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_within_its_grace_and_not_before() {
     for (grace, requests) in [(30, 2), (10, 1)] {
         let stage = Stage::open(|asked| short(&format!("t{}", asked.nth), 20)).await;

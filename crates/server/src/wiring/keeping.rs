@@ -22,6 +22,10 @@ impl Shelf for StoreShelf {
         self.0.records(space).await.map_err(fault)
     }
 
+    async fn spaces(&self, prefix: &str) -> FsResult<Vec<String>> {
+        self.0.record_spaces(prefix).await.map_err(fault)
+    }
+
     async fn save(&self, space: &str, changes: &[Change]) -> FsResult<()> {
         let changes: Vec<RecordChange<'_>> = changes
             .iter()
@@ -92,6 +96,7 @@ mod tests {
         shelf.rename("names", "other").await.unwrap();
         assert_eq!(shelf.load("other").await.unwrap(), [pair("z", "9")]);
         assert_eq!(shelf.load("names").await.unwrap(), []);
+        assert_eq!(shelf.spaces("o").await.unwrap(), ["other"]);
         shelf.0.close().await;
         let error = shelf.load("other").await.unwrap_err();
         assert_eq!(error.kind(), FsErrorKind::Backend);

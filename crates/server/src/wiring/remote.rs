@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use portreeve_mailbox::{
-    ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, Mailbox, Mailboxes, MakeMailbox,
+    ExchangeOptions, ExchangeSecrets, ImapOptions, ImapSecrets, LeftWaiting, Mailbox, Mailboxes, MakeMailbox,
     OptionsError, Surroundings,
 };
 use portreeve_model::Secret;
@@ -88,7 +88,7 @@ pub(crate) fn exchange(
 ) -> Result<Arc<dyn FileSystem>, String> {
     let (own, secrets, near) = (options.clone(), given.exchange(), around.clone());
     let open = move |address: &str| Mailbox::exchange(&own, address, &secrets, &near);
-    arrange(options.mailbox.all(), around, open)
+    arrange(options.mailbox.all(), around, options.left_waiting(around), open)
 }
 
 /// Mailboxes on a mail server.
@@ -102,11 +102,17 @@ pub(crate) fn imap(
 ) -> Result<Arc<dyn FileSystem>, String> {
     let (own, secrets, near) = (options.clone(), given.imap(), around.clone());
     let open = move |address: &str| Mailbox::imap(&own, address, &secrets, &near);
-    arrange(&options.addresses(), around, open)
+    // Nothing is sent by IMAP.
+    arrange(&options.addresses(), around, None, open)
 }
 
 /// One mailbox is the storage itself; of several each is a directory, and so is each that a template gives.
-fn arrange<F>(addresses: &[String], around: &Surroundings, open: F) -> Result<Arc<dyn FileSystem>, String>
+fn arrange<F>(
+    addresses: &[String],
+    around: &Surroundings,
+    left: Option<LeftWaiting>,
+    open: F,
+) -> Result<Arc<dyn FileSystem>, String>
 where
     F: Fn(&str) -> Result<Mailbox, OptionsError> + Send + Sync + 'static,
 {
@@ -119,11 +125,14 @@ where
             Err(error) => Err(FsError::new(FsErrorKind::Backend).context(told(error))),
         }),
     };
-    let several = match addresses {
-        [_] => Mailboxes::any(make),
-        listed => Mailboxes::listed(listed, make),
+    let [_] = addresses else {
+        return Ok(Arc::new(Mailboxes::listed(addresses, make).map_err(told)?));
     };
-    Ok(Arc::new(several.map_err(told)?))
+    let any = Arc::new(Mailboxes::any(make).map_err(told)?);
+    if let Some(left) = left {
+        any.open_waiting(left);
+    }
+    Ok(any)
 }
 
 #[cfg(test)]

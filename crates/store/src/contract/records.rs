@@ -91,6 +91,38 @@ pub(super) async fn are_replaced_and_renamed_as_a_whole(place: &dyn Place) -> Ou
     equal(&store.records("two").await.map_err(text)?, &Vec::new(), "emptied")
 }
 
+pub(super) async fn are_found_by_how_their_space_begins(place: &dyn Place) -> Outcome {
+    let store = place.open().await.map_err(text)?;
+    let spaces = [
+        "outbox\nexchange b@x",
+        "outbox\nexchange \u{e9}@x",
+        "outbox\nexchange a@x",
+        "outbox\nexchange",
+        "outbox\nimap a@x",
+        "Outbox\nexchange a@x",
+        "names\0outbox\nexchange a@x",
+        "outbox\nexchange gone@x",
+    ];
+    for space in spaces {
+        let changes = [RecordChange::Put("a", "1"), RecordChange::Put("b", "2")];
+        store.save_records(space, &changes).await.map_err(text)?;
+    }
+    store
+        .replace_records("outbox\nexchange gone@x", &[])
+        .await
+        .map_err(text)?;
+    let found = async |prefix: &str| store.record_spaces(prefix).await.map_err(text);
+    let expected = ["a@x", "b@x", "\u{e9}@x"].map(|address| format!("outbox\nexchange {address}"));
+    equal(&found("outbox\nexchange ").await?, &expected.to_vec(), "a prefix")?;
+    equal(
+        &found("names\0").await?,
+        &vec!["names\0outbox\nexchange a@x".to_owned()],
+        "a prefix with a NUL",
+    )?;
+    equal(&found("").await?.len(), &(spaces.len() - 1), "all")?;
+    equal(&found("nothing").await?, &Vec::new(), "nothing")
+}
+
 pub(super) async fn secrets_are_opened_by_their_key_and_name_alone(place: &dyn Place) -> Outcome {
     let store = place.open().await.map_err(text)?;
     let key = |fill: u8| SealKey::parse(&Secret::new(format!("{fill:02x}").repeat(32))).map_err(text);

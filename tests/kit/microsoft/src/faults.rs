@@ -57,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) page_size: Option<usize>,
     pub(crate) empty_pages: bool,
     pub(crate) replays: bool,
+    pub(crate) tells_moved: bool,
     pub(crate) inline_limit: u64,
     pub(crate) expires_in: u64,
     pub(crate) revoke_used: bool,
@@ -87,6 +88,7 @@ impl Default for Settings {
             page_size: None,
             empty_pages: false,
             replays: false,
+            tells_moved: false,
             inline_limit: 3 << 20,
             expires_in: 3599,
             revoke_used: false,
@@ -265,6 +267,11 @@ impl Faults {
     /// Delta queries tell things twice.
     pub fn replays(&self, yes: bool) {
         self.set(|s| s.replays = yes);
+    }
+
+    /// Delta queries tell where a message is that was moved out of the folder, in the place of that it is gone.
+    pub fn tells_moved(&self, yes: bool) {
+        self.set(|s| s.tells_moved = yes);
     }
 
     /// `contentBytes` is left out above this size (default 3 MiB).

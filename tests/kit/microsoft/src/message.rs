@@ -133,6 +133,8 @@ pub struct Message {
     pub draft: bool,
     /// What hangs on it.
     pub attachments: Vec<Attachment>,
+    /// Its extended properties of one value: id and value.
+    pub extended: Vec<(String, String)>,
     /// The MIME text it came as; otherwise it is made when asked for.
     pub mime: Option<Content>,
 }
@@ -155,6 +157,7 @@ impl Message {
             read: false,
             draft: false,
             attachments: Vec::new(),
+            extended: Vec::new(),
             mime: None,
         }
     }

@@ -309,6 +309,113 @@ async fn a_draft_that_nobody_waits_for_any_more_is_taken_away() {
     }
 }
 
+/// What begins the line of a draft's creation.
+fn creation() -> String {
+    format!("POST /v1.0/users/{ADDRESS}/mailFolders/")
+}
+
+#[tokio::test]
+async fn a_draft_whose_creation_was_not_answered_is_gone_on_with() {
+    for status in ["lost", "batch of faults"] {
+        let world = World::new();
+        world.standin.faults().page_size(Some(1));
+        world.standin.faults().empty_pages(true);
+        let inbox = world.inbox().await;
+        // Somebody else's drafts, as like it as can be.
+        for _ in 0..3 {
+            let mut other = Mail::new("Upload");
+            other.draft = true;
+            world.mailbox.deliver("Inbox", other);
+        }
+        world.standin.faults().lose_replies(1, &creation());
+        if status != "lost" {
+            world
+                .standin
+                .faults()
+                .fail_next(3, "singleValueExtendedProperties", 503);
+        }
+        let made = world
+            .store
+            .create_draft(&inbox, &draft("a"), Arc::new(Bytes(vec![1; 100])))
+            .await
+            .unwrap();
+        let all = world.mailbox.messages("Inbox");
+        assert_eq!(all.len(), 4, "it was made once");
+        let whole: Vec<_> = all.iter().filter(|found| !found.attachments.is_empty()).collect();
+        assert_eq!((whole.len(), &*whole[0].id), (1, &*made.id.0));
+    }
+}
+
+#[tokio::test]
+async fn a_draft_whose_creation_was_not_answered_is_taken_away_where_it_does_not_become_whole() {
+    let world = World::new();
+    let inbox = world.inbox().await;
+    let mut other = Mail::new("Upload");
+    other.draft = true;
+    world.mailbox.deliver("Inbox", other);
+    world.standin.faults().lose_replies(1, &creation());
+    let failed = world
+        .store
+        .create_draft(&inbox, &draft("a"), Arc::new(Failing(9_000_000)))
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(world.mailbox.total(), 1);
+    assert!(world.mailbox.messages("Inbox")[0].message.extended.is_empty());
+}
+
+#[tokio::test]
+async fn a_draft_that_was_not_made_or_cannot_be_told_is_not_known() {
+    let make = async |world: &World, inbox: &FolderId| {
+        world
+            .store
+            .create_draft(inbox, &draft("a"), Arc::new(Bytes(vec![1; 100])))
+            .await
+            .unwrap_err()
+    };
+    let unknown = |error: &FsError| error.message().contains("whether it was done is not known");
+    // Nothing was made.
+    let world = World::new();
+    let inbox = world.inbox().await;
+    world.standin.faults().fail_next(1, &creation(), 0);
+    assert!(unknown(&make(&world, &inbox).await));
+    assert_eq!(world.mailbox.total(), 0);
+    // The question is refused.
+    world.standin.faults().lose_replies(1, &creation());
+    world
+        .standin
+        .faults()
+        .fail_next(1, "filter=singleValueExtendedProperties", 400);
+    assert!(unknown(&make(&world, &inbox).await));
+    assert_eq!(world.mailbox.total(), 1, "it is left behind, as the log says");
+    // There are two of it, or what is found is none any more: none is touched.
+    for copied in [true, false] {
+        let world = World::new();
+        let inbox = world.inbox().await;
+        world.standin.faults().lose_replies(1, &creation());
+        let hold = world
+            .standin
+            .faults()
+            .hold("filter=singleValueExtendedProperties");
+        let (error, ()) = tokio::join!(make(&world, &inbox), async {
+            let hold = tokio::task::spawn_blocking(move || {
+                assert!(hold.wait(1, Duration::from_secs(20)));
+                hold
+            });
+            let hold = hold.await.unwrap();
+            let made = world.mailbox.messages("Inbox").pop().unwrap();
+            let mut twin = made.message.clone();
+            twin.draft = copied;
+            world.mailbox.deliver("Inbox", twin);
+            if !copied {
+                world.mailbox.delete_message(&made.id);
+            }
+            hold.release();
+        });
+        assert!(unknown(&error), "{error}");
+        assert_eq!(world.mailbox.total(), 1 + usize::from(copied));
+    }
+}
+
 #[tokio::test]
 async fn drafts_are_sent_once() {
     let world = World::new();

@@ -256,3 +256,36 @@ async fn a_folder_that_is_gone_is_not_found() {
         Some(FsErrorKind::NotFound)
     );
 }
+
+/// The mailbox is moved to another cloud, or the option was wrong: what was kept has links that lead to where it was.
+#[tokio::test]
+async fn an_index_of_another_cloud_is_begun_anew_and_its_links_are_not_followed() {
+    let mut world = World::new();
+    world
+        .mailbox
+        .deliver("Inbox", Message::new("old").file("a.txt", "1"));
+    let inbox = world.inbox().await;
+    assert_eq!(world.listing(&inbox).await.len(), 1);
+    world.settle().await;
+    let other = Standin::start();
+    let mailbox = other.mailbox(ADDRESS);
+    mailbox.deliver("Inbox", Message::new("new").file("b.txt", "2"));
+    let fresh_for = world.options.fresh_for;
+    world.options = ExchangeOptions {
+        fresh_for,
+        ..options(&other)
+    };
+    world.store = open(
+        &world.options,
+        other.secret(),
+        limits(),
+        &around(&world.shelf, &world.dir),
+    );
+    world.standin.clear_log();
+    // The stand-in makes ids alike.
+    let again = world.inbox().await;
+    assert_eq!(again, inbox, "the same records are looked at");
+    let listing = world.listing(&again).await;
+    assert_eq!(listing.keys().collect::<Vec<_>>(), ["new"]);
+    assert!(world.standin.log().is_empty(), "nobody asks the former one");
+}

@@ -101,6 +101,63 @@ impl Mounted {
     }
 }
 
+/// Somebody sits at a browser: one operation has the patience of one request, whatever questions it is made of.
+#[tokio::test]
+async fn while_graph_is_away_that_is_told_once_waited_for_and_then_at_once() {
+    let mounted = Mounted::new(|_| {});
+    let faults = mounted.world.standin.faults();
+    mounted
+        .world
+        .mailbox
+        .deliver("Inbox", Mail::new("M").file("a.txt", "1"));
+    mounted.list("/Inbox").await;
+    mounted.settle().await;
+    mounted.expire().await;
+    faults.fail_next(10_000, "/v1.0", 504);
+    for (most, what) in [(limits().attempts as usize + 2, "first"), (3, "second")] {
+        mounted.world.standin.clear_log();
+        let told = mounted.mailbox.list(&cx(), &path("/Inbox"), None).await;
+        assert_eq!(kind(told), Some(FsErrorKind::Backend));
+        // The items of a batch do not come to anything themselves.
+        let calls = mounted.world.standin.log().len();
+        assert!((1..=most).contains(&calls), "{what}: {calls}");
+    }
+    faults.calm();
+    assert_eq!(mounted.list("/Inbox").await, ["M-a.txt"]);
+}
+
+/// A rename of an upload makes its draft anew, which takes its time: what somebody attaches to the old one meanwhile must
+/// not go with it.
+#[tokio::test]
+async fn what_is_attached_while_an_upload_is_renamed_stays() {
+    let mounted = Mounted::new(|options| options.mail.on_upload = OnUpload::Draft);
+    let mailbox = &mounted.world.mailbox;
+    mounted.put("/Inbox/a.part", b"content".to_vec()).await.unwrap();
+    let old = mailbox.messages("Inbox").pop().unwrap().id;
+    let hold = mounted.world.standin.faults().hold("POST");
+    let (from, to, cx) = (path("/Inbox/a.part"), path("/Inbox/a.txt"), cx());
+    let rename = mounted
+        .mailbox
+        .rename(&cx, &from, &to, portreeve_vfs::Rename::NoReplace);
+    let (renamed, ()) = tokio::join!(rename, async {
+        // What begins is the new draft: the old one has been looked at.
+        let hold = tokio::task::spawn_blocking(move || {
+            assert!(hold.wait(1, Duration::from_secs(20)));
+            hold
+        });
+        let hold = hold.await.unwrap();
+        mailbox.attach(&old, Attachment::file("more.txt", "more"));
+        hold.release();
+    });
+    assert_eq!(kind(renamed), Some(FsErrorKind::Refused));
+    let kept = mailbox.message(&old).unwrap();
+    assert_eq!(kept.names(), ["a.part", "more.txt"]);
+    mounted.expire().await;
+    let list = mounted.list("/Inbox").await;
+    assert!(list.contains(&"a.txt".to_owned()), "{list:?}");
+    assert_eq!(list.len(), 3, "{list:?}");
+}
+
 fn cx() -> OpCx {
     OpCx::new(SessionId::fresh(), Owner("alice".into()), Default::default())
 }

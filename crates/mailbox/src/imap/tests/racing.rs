@@ -35,6 +35,10 @@ impl Shelf for Late {
     async fn rename(&self, from: &str, to: &str) -> FsResult<()> {
         self.shelf.rename(from, to).await
     }
+
+    async fn spaces(&self, prefix: &str) -> FsResult<Vec<String>> {
+        self.shelf.spaces(prefix).await
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// How often sending is tried: for about two days.
-const TRIES: u32 = 54;
+pub(super) const TRIES: u32 = 54;
 /// Pause where the shelf cannot be read.
 const SHELF_PAUSE: Duration = Duration::from_secs(10);
 

@@ -1,7 +1,7 @@
 //! Uploads that are sent, and those that are taken in.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -13,7 +13,9 @@ use super::{
     store::{Fails, Far},
     *,
 };
-use crate::{Change, MailOptions, MailStore, MemoryShelf, Shelf, Surroundings};
+use crate::{
+    Change, LeftWaiting, MailOptions, MailStore, Mailboxes, MakeMailbox, MemoryShelf, Shelf, Surroundings,
+};
 
 /// What one process sees of the shelf: nothing any more, once it is dead.
 struct Line {
@@ -35,6 +37,11 @@ impl Shelf for Line {
     async fn load(&self, space: &str) -> FsResult<Vec<(String, String)>> {
         self.check()?;
         self.shelf.load(space).await
+    }
+
+    async fn spaces(&self, prefix: &str) -> FsResult<Vec<String>> {
+        self.check()?;
+        self.shelf.spaces(prefix).await
     }
 
     async fn save(&self, space: &str, changes: &[Change]) -> FsResult<()> {
@@ -293,6 +300,81 @@ async fn a_restart_neither_loses_nor_sends_twice() {
     assert_eq!(post.sent(), [to_bob("a")]);
     assert!(post.list(BOB).await.is_empty());
     assert!(post.line.shelf.load("outbox\ntest").await.unwrap().is_empty());
+}
+
+/// Mailboxes of whatever address, in a storage; how many were made.
+fn any(post: &Post, storage: &str) -> (Arc<Mailboxes>, Arc<AtomicUsize>) {
+    let (far, around) = (Arc::clone(&post.far), post.around.clone());
+    let mail = MailOptions {
+        on_upload: OnUpload::Send,
+        storage: storage.into(),
+        ..MailOptions::default()
+    };
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let make: MakeMailbox = Box::new(move |address| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let store = Arc::clone(&far) as Arc<dyn MailStore>;
+        let mailbox = Mailbox::over(store, &format!("far {address}"), &mail, &around);
+        Ok(Arc::new(mailbox.map_err(|_| FsErrorKind::Backend)?))
+    });
+    let all = Arc::new(Mailboxes::any(make).unwrap());
+    made.store(0, Ordering::SeqCst);
+    (all, made)
+}
+
+async fn put_at(all: &Mailboxes, file: &str) {
+    let how = OpenWrite::new(WriteMode::Replace);
+    let open = all.open_write(&cx(), &path(file), how).await.unwrap();
+    open.write(0, vec!["x".into()]).await.unwrap();
+    open.commit().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_what_waits_is_sent_though_nobody_uses_its_mailbox() {
+    let post = Post::new();
+    let (mine, _) = any(&post, "mine");
+    put_at(&mine, "/ann@x/Outbox/bob@x.example/a").await;
+    put_at(&mine, "/jim@x/Outbox/bob@x.example/b").await;
+    let (other, _) = any(&post, "other");
+    put_at(&other, "/ann@x/Outbox/bob@x.example/c").await;
+    put_at(&other, "/eve@x/Outbox/bob@x.example/d").await;
+    let broken = [Change::Put {
+        key: "k".into(),
+        value: "?".into(),
+    }];
+    post.line.save("outbox\nfar odd@x", &broken).await.unwrap();
+    let broken = [Change::Put {
+        key: "k".into(),
+        value: "?".into(),
+    }];
+    post.line.save("outbox\nfarther@x", &broken).await.unwrap();
+    let post = post.restart();
+    // Nobody else opens anything.
+    let (mine, made) = any(&post, "mine");
+    let left = || LeftWaiting::new(&post.around, "mine", "far ".into());
+    post.line.dead.store(true, Ordering::SeqCst);
+    mine.open_waiting(left());
+    seconds(60).await;
+    assert!(post.sent().is_empty());
+    // The records can be read again.
+    post.line.dead.store(false, Ordering::SeqCst);
+    seconds(60).await;
+    assert_eq!(
+        made.load(Ordering::SeqCst),
+        2,
+        "those in which something of its own waits"
+    );
+    let mut sent = post.sent();
+    sent.sort();
+    // What the other storage has waiting in a mailbox that is open goes out by what is there.
+    assert_eq!(sent, ["a", "b", "c"].map(to_bob));
+    // A storage that was given up before that opens nothing.
+    let (other, made) = any(&post, "other");
+    other.open_waiting(LeftWaiting::new(&post.around, "other", "far ".into()));
+    drop(other);
+    seconds(60).await;
+    assert_eq!((made.load(Ordering::SeqCst), post.sent().len()), (0, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,12 @@
 //! What is asked again and what is not, each with its opposite.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -8,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    graph::{GraphFault, GraphLimits, segment},
+    graph::{BatchItem, GraphFault, GraphLimits, segment},
     tests::stage::{Answer, Stage, graph_play, quick, token},
 };
 
@@ -124,6 +130,113 @@ async fn nothing_goes_on_for_ever() {
         .unwrap_err();
     assert!(matches!(told.kind, GraphFault::Unavailable), "{told}");
     assert_eq!(stage.count_of("/x"), 1);
+}
+
+/// A service that is there as long as the switch says so.
+async fn switched(up: &Arc<AtomicBool>, down: fn() -> Answer) -> Stage {
+    let up = Arc::clone(up);
+    Stage::open(graph_play(move |asked| match up.load(SeqCst) {
+        true if asked.path.ends_with("/gone") => Answer::error(404, "ErrorItemNotFound"),
+        true => fine(),
+        false => down(),
+    }))
+    .await
+}
+
+#[tokio::test]
+async fn one_request_waits_for_a_service_that_is_away_and_the_others_are_told_at_once() {
+    let downs: [fn() -> Answer; 4] = [
+        || Answer::Raw(Vec::new()),
+        || Answer::error(504, ""),
+        || Answer::error(503, "serviceNotAvailable"),
+        || Answer::With(200, Vec::new(), b"{".to_vec()),
+    ];
+    for down in downs {
+        let up = Arc::new(AtomicBool::new(false));
+        let stage = switched(&up, down).await;
+        let graph = stage.graph(quick());
+        let mailbox = graph.mailbox("box@example.org");
+        mailbox.get::<Value>("x").await.unwrap_err();
+        assert_eq!(stage.count_of("/x"), 6);
+        // Whoever asks, and whatever: it is asked, once.
+        let told = graph
+            .mailbox("Box@example.org")
+            .get::<Value>("x")
+            .await
+            .unwrap_err();
+        assert!(told.is_away(), "{told}");
+        assert_eq!(stage.count_of("/x"), 7);
+        mailbox
+            .batch(vec![BatchItem::get("x"), BatchItem::get("y")])
+            .await
+            .unwrap_err();
+        assert_eq!(stage.count_of("/$batch"), 1);
+        let before = stage.count_of("/y");
+        graph
+            .mailbox("other@example.org")
+            .get::<Value>("y")
+            .await
+            .unwrap_err();
+        assert_eq!(
+            stage.count_of("/y"),
+            before + 6,
+            "another mailbox is another matter"
+        );
+        // The first that gets through ends it, a refusal too.
+        for path in ["x", "gone"] {
+            up.store(true, SeqCst);
+            let _ = mailbox.get::<Value>(path).await;
+            up.store(false, SeqCst);
+            let before = stage.count_of("/z");
+            mailbox.get::<Value>("z").await.unwrap_err();
+            assert_eq!(stage.count_of("/z"), before + 6, "after {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn patience_with_a_service_that_is_away_comes_back() {
+    let limits = GraphLimits {
+        away: Duration::ZERO,
+        ..quick()
+    };
+    let stage = Stage::open(graph_play(|_| Answer::error(504, ""))).await;
+    let mailbox = stage.graph(limits).mailbox("a@b");
+    for calls in [6, 12] {
+        mailbox.get::<Value>("x").await.unwrap_err();
+        assert_eq!(stage.count_of("/x"), calls);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_throttles_is_not_away() {
+    let stage = Stage::open(graph_play(|_| {
+        Answer::error(429, "ApplicationThrottled").and("retry-after", "0")
+    }))
+    .await;
+    let mailbox = stage.mailbox();
+    for calls in [6, 12] {
+        mailbox.get::<Value>("x").await.unwrap_err();
+        assert_eq!(stage.count_of("/x"), calls);
+    }
+}
+
+/// What carries the batch is well; the mailbox behind it is not.
+#[tokio::test]
+async fn a_batch_whose_items_all_fail_has_reached_nobody() {
+    let stage = Stage::open(graph_play(|asked| {
+        let ids = asked.json()["requests"].as_array().unwrap().clone();
+        let answer = |item: &Value| json!({"id": item["id"], "status": 504, "body": {}});
+        let all: Vec<Value> = ids.iter().map(answer).collect();
+        Answer::json(200, &json!({ "responses": all }))
+    }))
+    .await;
+    let mailbox = stage.mailbox();
+    for calls in [6, 7, 8] {
+        let answers = mailbox.batch(vec![BatchItem::get("a")]).await.unwrap();
+        assert!(answers[0].error.is_some());
+        assert_eq!(stage.count_of("/$batch"), calls);
+    }
 }
 
 #[tokio::test]

@@ -151,6 +151,38 @@ async fn a_piece_is_sent_again_and_an_expired_session_begins_anew() {
     );
 }
 
+/// The service may have taken less of a piece, or more, than was sent.
+#[tokio::test]
+async fn a_session_goes_on_where_the_service_says() {
+    let size = PIECE * 2;
+    let stage = Stage::open(graph_play(move |asked| match asked.nth {
+        1 => Answer::json(200, &json!({"nextExpectedRanges": ["100-", "200-300"]})),
+        2 => Answer::json(200, &json!({"nextExpectedRanges": [format!("{}-", size - 1)]})),
+        3 => Answer::json(201, &json!({"id": "att"})),
+        _ => session(asked),
+    }))
+    .await;
+    let file = content(size);
+    stage
+        .mailbox()
+        .upload("m", "a", size as u64, "x/y", &file)
+        .await
+        .unwrap();
+    let asked = stage.asked();
+    let puts: Vec<&Asked> = asked.iter().filter(|asked| is_put(asked)).collect();
+    for (put, (from, to)) in puts
+        .iter()
+        .zip([(0, PIECE), (100, PIECE + 100), (size - 1, size)])
+    {
+        assert_eq!(
+            put.header("content-range"),
+            format!("bytes {from}-{}/{size}", to - 1)
+        );
+        assert_eq!(put.body, file[from..to]);
+    }
+    assert_eq!(puts.len(), 3);
+}
+
 #[tokio::test]
 async fn a_lost_answer_to_the_last_piece_is_not_sent_twice() {
     let size = PIECE + 5;

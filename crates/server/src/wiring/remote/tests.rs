@@ -1,12 +1,16 @@
 //! Storages elsewhere, from a configuration's text to an open backend, over the stand-in.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use portreeve_auth::BanList;
 use portreeve_model::{SessionId, VPath};
 use portreeve_store::Store;
 use portreeve_tests_microsoft::{Message, Standin};
-use portreeve_vfs::{FsResult, Links, OpCx, Owner};
+use portreeve_vfs::{FsResult, Links, OpCx, OpenWrite, Owner, WriteMode};
 
 use super::*;
 use crate::{
@@ -31,14 +35,18 @@ impl Bench {
             .mailbox(BOX)
             .deliver("Inbox", Message::new("Report").file("a.txt", "content"));
         fs::write(dir.path().join("secret"), format!("{}\n", standin.secret())).unwrap();
-        let store = Store::open("sqlite:t.db", dir.path()).await.unwrap();
-        let config = config(dir.path(), &standin, &format!("\"{BOX}\""));
-        let lasting = Lasting::new(&config, &store, Arc::new(BanList::new(None)));
+        let lasting = Self::lasting(dir.path(), &standin).await;
         Self {
             dir,
             standin,
             lasting,
         }
+    }
+
+    async fn lasting(dir: &Path, standin: &Standin) -> Lasting {
+        let store = Store::open("sqlite:t.db", dir).await.unwrap();
+        let config = config(dir, standin, &format!("\"{BOX}\""));
+        Lasting::new(&config, &store, Arc::new(BanList::new(None)))
     }
 
     async fn open(&self, before: &Backends, mailbox: &str) -> Result<Backends, Vec<String>> {
@@ -139,6 +147,42 @@ async fn a_mail_server_that_is_down_keeps_no_storage_from_opening() {
         .unwrap();
     assert_eq!(bench.standin.calls(), calls, "opening asks nobody");
     assert!(backends.of("mail").is_some());
+}
+
+/// The mailbox of somebody who does not sign in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_mailbox_of_a_template_is_sent_after_a_restart_though_nobody_uses_it() {
+    let bench = Bench::new().await;
+    let send = |delay: &str| format!("\"{{user.mail}}\"\non_upload = \"send\"\nsend_delay = \"{delay}\"");
+    // A process of its own: what it would still do ends with it.
+    let before = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut bench = before
+        .spawn(async move {
+            let backends = bench.open(&Backends::default(), &send("3s")).await.unwrap();
+            let file = VPath::parse(format!("/{BOX}/Outbox/ann@fabrikam.example/a.txt")).unwrap();
+            let how = OpenWrite::new(WriteMode::CreateNew);
+            let open = backends.of("mail").unwrap().open_write(&cx(), &file, how).await;
+            let open = open.unwrap();
+            open.write(0, vec!["content".into()]).await.unwrap();
+            open.commit().await.unwrap();
+            bench
+        })
+        .await
+        .unwrap();
+    before.shutdown_background();
+    let sender = bench.standin.mailbox(BOX);
+    assert!(sender.sent().is_empty());
+    bench.lasting = Bench::lasting(bench.dir.path(), &bench.standin).await;
+    let _after = bench.open(&Backends::default(), &send("3s")).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while sender.sent().is_empty() {
+        assert!(Instant::now() < deadline, "it is not sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(sender.sent()[0].to, ["ann@fabrikam.example"]);
 }
 
 #[test]

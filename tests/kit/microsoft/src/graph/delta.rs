@@ -159,6 +159,7 @@ fn round(desk: &mut Desk<'_>, word: &str) -> Result<Answer, Answer> {
         return Err(expired());
     }
     state.size = pages::size(desk, state.size)?;
+    let moved = desk.settings.tells_moved;
     let mailbox = desk.mailbox();
     let latest = mailbox.latest();
     let mut left = Vec::new();
@@ -184,7 +185,7 @@ fn round(desk: &mut Desk<'_>, word: &str) -> Result<Answer, Answer> {
             let (item, kind) = match mailbox
                 .messages
                 .get(&change.message)
-                .filter(|m| m.folder == folder)
+                .filter(|m| moved || m.folder == folder)
             {
                 Some(stored) if !filter.iter().all(|t| t.holds(stored)) => continue,
                 Some(stored) if stored.entered > state.since => (Item::There(stored.key), "created"),
@@ -265,11 +266,12 @@ fn tell(desk: &mut Desk<'_>, mut state: DeltaState) -> Result<Answer, Answer> {
 /// What there is to say of something that was there; nothing if it has gone meanwhile: the next round tells.
 fn show(desk: &mut Desk<'_>, state: &DeltaState, key: u64) -> Option<Value> {
     if let Some(folder) = state.folder {
+        let moved = desk.settings.tells_moved;
         let stored = desk
             .mailbox()
             .messages
             .get(&key)
-            .filter(|m| m.folder == folder)
+            .filter(|m| moved || m.folder == folder)
             .cloned()?;
         return Some(messages::show(desk, &stored, state.select.as_deref()));
     }

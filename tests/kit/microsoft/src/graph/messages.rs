@@ -11,7 +11,7 @@ use crate::{
     content::mix,
     mailbox::{Mailbox, Stored},
     message::Message,
-    wire::{Answer, Body, mime, odata},
+    wire::{Answer, Body, extended, mime, odata},
 };
 
 pub(crate) fn internet_id(stored: &Stored) -> String {
@@ -123,7 +123,7 @@ pub(crate) fn show(desk: &mut Desk<'_>, stored: &Stored, select: Option<&[String
     Value::Object(shown)
 }
 
-/// With its attachments where they are asked for.
+/// With its attachments, or an extended property, where they are asked for.
 fn show_expanded(
     desk: &mut Desk<'_>,
     stored: &Stored,
@@ -131,7 +131,11 @@ fn show_expanded(
     expand: Option<&odata::Expand>,
 ) -> Value {
     let mut shown = show(desk, stored, select);
-    if let Some(expand) = expand {
+    if let Some(id) = expand.and_then(|e| e.extended.as_deref()) {
+        if let Some(property) = extended::show(&stored.message.extended, id) {
+            shown["singleValueExtendedProperties"] = property;
+        }
+    } else if let Some(expand) = expand {
         let most = desk
             .settings
             .expand_most

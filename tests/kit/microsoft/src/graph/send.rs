@@ -8,7 +8,7 @@ use super::{Desk, attachments, messages, not_found};
 use crate::{
     mailbox::Stored,
     message::{Attachment, Message, Sent},
-    wire::{Answer, mime, odata},
+    wire::{Answer, extended, mime, odata},
 };
 
 fn addresses(value: &Value) -> Vec<String> {
@@ -71,6 +71,7 @@ pub(crate) fn read(body: &Value) -> Result<Message, Answer> {
         .collect();
     // Nothing that is made through Graph counts as received, whatever is said.
     message.draft = true;
+    message.extended = extended::read(&body["singleValueExtendedProperties"])?;
     for attachment in body["attachments"]
         .as_array()
         .map(Vec::as_slice)

@@ -1,6 +1,7 @@
 //! What goes over the wire: requests taken apart, answers put together, OData's query options, MIME.
 //! Invariant: nothing here knows what a mailbox holds.
 
+pub(crate) mod extended;
 pub(crate) mod mime;
 pub(crate) mod odata;
 

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::Answer;
+use super::{Answer, extended};
 use crate::mailbox::Stored;
 
 /// Properties of a message that can be selected.
@@ -89,15 +89,23 @@ pub(crate) fn select(text: Option<&str>, known: &[&str], of: &str) -> Result<Opt
     Ok(Some(chosen))
 }
 
-/// What `$expand=attachments` asks for.
+/// What `$expand` asks for: attachments, or an extended property.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expand {
     pub(crate) select: Option<Vec<String>>,
+    /// The id of the property.
+    pub(crate) extended: Option<String>,
 }
 
-/// `attachments`, or `attachments($select=…)`.
+/// `attachments`, `attachments($select=…)`, or `singleValueExtendedProperties($filter=id eq '…')`.
 pub(crate) fn expand(text: Option<&str>) -> Result<Option<Expand>, Answer> {
     let Some(text) = text else { return Ok(None) };
+    if let Some(id) = extended::expanded(text)? {
+        return Ok(Some(Expand {
+            extended: Some(id),
+            select: None,
+        }));
+    }
     let inner = match text.trim().strip_prefix("attachments") {
         Some("") => return Ok(Some(Expand::default())),
         Some(rest) => rest.strip_prefix('(').and_then(|r| r.strip_suffix(')')),
@@ -112,6 +120,7 @@ pub(crate) fn expand(text: Option<&str>) -> Result<Option<Expand>, Answer> {
     let known: Vec<&str> = ATTACHMENT.iter().chain(CAST).copied().collect();
     Ok(Some(Expand {
         select: select(Some(chosen), &known, "Microsoft.OutlookServices.Attachment")?,
+        extended: None,
     }))
 }
 
@@ -128,6 +137,8 @@ enum Test {
     Time(&'static str, Timestamp),
     Starts(String),
     Contains(String),
+    /// An extended property, by id and value.
+    Extended(String, String),
 }
 
 impl Term {
@@ -144,6 +155,7 @@ impl Term {
             }
             Test::Starts(value) => text.to_lowercase().starts_with(&value.to_lowercase()),
             Test::Contains(value) => text.to_lowercase().contains(&value.to_lowercase()),
+            Test::Extended(id, value) => extended::has(&stored.message.extended, id, value),
             Test::Time(how, value) => {
                 let time = match self.property.as_str() {
                     "receivedDateTime" | "sentDateTime" => stored.received,
@@ -189,16 +201,20 @@ pub(crate) fn filter(text: Option<&str>) -> Result<Vec<Term>, Answer> {
     conjuncts(text).iter().map(|term| one(term)).collect()
 }
 
-/// Splits at `and` outside of quotes.
+/// Splits at `and` outside of quotes and of `any(…)`.
 fn conjuncts(text: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut quoted = false;
+    let mut within = false;
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         if first == '\'' {
             quoted = !quoted;
         }
-        if !quoted && rest.get(..5).is_some_and(|and| and.eq_ignore_ascii_case(" and ")) {
+        if !quoted {
+            within = (within || rest.starts_with("/any(") || rest.starts_with("/Any(")) && first != ')';
+        }
+        if !quoted && !within && rest.get(..5).is_some_and(|and| and.eq_ignore_ascii_case(" and ")) {
             all.push(String::new());
             rest = &rest[5..];
             continue;
@@ -212,6 +228,12 @@ fn conjuncts(text: &str) -> Vec<String> {
 fn one(term: &str) -> Result<Term, Answer> {
     let refused = || bad(&format!("Invalid filter clause: '{term}'"));
     let term = term.trim().trim_start_matches('(').trim();
+    if let Some((id, value)) = extended::filtered(term)? {
+        return Ok(Term {
+            property: "singleValueExtendedProperties".to_owned(),
+            test: Test::Extended(id, value),
+        });
+    }
     let literal = |text: &str| {
         let inner = text.trim().strip_prefix('\'')?.strip_suffix('\'')?;
         Some(inner.replace("''", "'"))
