@@ -43,6 +43,19 @@ impl Surroundings {
         }
     }
 
+    /// Nothing that waits is sent before [`Surroundings::send_what_waits`]: who only looks at a configuration, or finds
+    /// that it cannot serve, sends nothing.
+    #[must_use]
+    pub fn holding_back(self) -> Self {
+        self.outboxes.hold(true);
+        self
+    }
+
+    /// From now on what waits to be sent is sent when it is due.
+    pub fn send_what_waits(&self) {
+        self.outboxes.hold(false);
+    }
+
     /// The one turn of those who change what is recorded under `space`, whichever storage or generation of the
     /// configuration they belong to.
     pub(crate) fn turn(&self, space: &str) -> Arc<tokio::sync::Mutex<()>> {

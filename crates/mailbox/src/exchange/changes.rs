@@ -298,7 +298,7 @@ impl Inner {
     }
 
     /// Whether it is a draft in this folder, asked now.
-    async fn is_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<bool> {
+    pub(super) async fn is_draft(&self, folder: &FolderId, message: &MessageId) -> FsResult<bool> {
         let path = format!("messages/{}?$select=isDraft,parentFolderId", segment(&message.0));
         match self.graph.get::<DraftItem>(&path).await {
             Ok(item) => {

@@ -99,7 +99,7 @@ impl Inner {
             Err(error) => return Err(self.told(&error)),
         };
         // Taken away again however this ends early, also when nobody waits for it any more.
-        let mut unfinished = Unfinished(Some((Arc::clone(self), id.clone())));
+        let mut unfinished = Unfinished(Some((Arc::clone(self), folder.clone(), id.clone())));
         let done = self.fill_draft(&id, draft, content).await;
         let draft = match done {
             Ok(message) => {
@@ -108,7 +108,7 @@ impl Inner {
             }
             Err(error) => {
                 unfinished.0 = None;
-                self.discard(&id).await;
+                self.discard(folder, &id).await;
                 return Err(error);
             }
         };
@@ -186,8 +186,14 @@ impl Inner {
         Ok((item.message(true), item.change_key.unwrap_or_default()))
     }
 
-    /// Takes a draft away that did not become whole.
-    async fn discard(&self, id: &MessageId) {
+    /// Takes a draft away that did not become whole. One that somebody has sent or moved meanwhile keeps its id, and is
+    /// theirs.
+    async fn discard(&self, folder: &FolderId, id: &MessageId) {
+        match self.is_draft(folder, id).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return self.left_behind(&error),
+        }
         let id = segment(&id.0);
         let path = format!("messages/{id}/permanentDelete");
         let done = self
@@ -200,23 +206,25 @@ impl Inner {
         match self.graph.delete(&format!("messages/{id}")).await {
             Ok(()) => {}
             Err(error) if matches!(error.kind, GraphFault::NotFound) => {}
-            Err(error) => {
-                tracing::warn!(mailbox = %self.address, %error, "a draft that did not become whole could not be deleted: delete it by hand");
-            }
+            Err(error) => self.left_behind(&error),
         }
+    }
+
+    fn left_behind(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(mailbox = %self.address, %error, "a draft that did not become whole could not be deleted: delete it by hand");
     }
 }
 
 /// A draft under way; dropped before it is whole, it is taken away.
-struct Unfinished(Option<(Arc<Inner>, MessageId)>);
+struct Unfinished(Option<(Arc<Inner>, FolderId, MessageId)>);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let Some((inner, id)) = self.0.take() else {
+        let Some((inner, folder, id)) = self.0.take() else {
             return;
         };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { inner.discard(&id).await });
+            runtime.spawn(async move { inner.discard(&folder, &id).await });
         }
     }
 }

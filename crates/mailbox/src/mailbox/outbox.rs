@@ -22,7 +22,7 @@ use parking_lot::Mutex as SyncMutex;
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Mutex, MutexGuard, Notify},
+    sync::{Mutex, MutexGuard, Notify, watch},
     time::Instant,
 };
 
@@ -42,7 +42,11 @@ const MAX_WAITING: usize = 1000;
 
 /// All Outboxes of the process, each under the name of its mailbox.
 #[derive(Default)]
-pub(crate) struct Outboxes(SyncMutex<HashMap<String, Weak<Outbox>>>);
+pub(crate) struct Outboxes {
+    all: SyncMutex<HashMap<String, Weak<Outbox>>>,
+    /// Nothing is sent as long as this says so.
+    held: watch::Sender<bool>,
+}
 
 /// One mailbox's.
 pub(super) struct Outbox {
@@ -52,6 +56,7 @@ pub(super) struct Outbox {
     space: String,
     state: Mutex<State>,
     changed: Notify,
+    held: watch::Receiver<bool>,
     /// Seconds since 1970, and when that was: steps of the clock send nothing early.
     began: (u64, Instant),
 }
@@ -112,6 +117,11 @@ impl Waiting {
 }
 
 impl Outboxes {
+    /// Whether nothing is sent from now on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
     /// What `storage` has of the Outbox of the mailbox `name`; its uploads are sent by `store`, after `delay`.
     pub(super) fn get(
         &self,
@@ -121,9 +131,12 @@ impl Outboxes {
         store: &Arc<dyn MailStore>,
         delay: Duration,
     ) -> Share {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         if let Some(outbox) = all.get(name).and_then(Weak::upgrade) {
-            return Share::new(outbox, storage, store, delay);
+            let share = Share::new(Arc::clone(&outbox), storage, store, delay);
+            // Its task may have ended for want of a store.
+            outbox.start();
+            return share;
         }
         all.retain(|_, outbox| outbox.strong_count() > 0);
         let outbox = Arc::new(Outbox {
@@ -132,6 +145,7 @@ impl Outboxes {
             space: format!("{SPACE}{name}"),
             state: Mutex::default(),
             changed: Notify::new(),
+            held: self.held.subscribe(),
             began: (now(), Instant::now()),
         });
         all.insert(name.to_owned(), Arc::downgrade(&outbox));

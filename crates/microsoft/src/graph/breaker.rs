@@ -26,12 +26,14 @@ impl Breaker {
     /// Whether a request that failed may be made again. `probes` is its own, and false before the first time: who finds
     /// the time over is the one that has its tries again.
     pub(super) fn allows(&self, probes: &mut bool) -> bool {
-        if *probes {
-            return true;
-        }
         let mut away = self.away.lock();
         let now = Instant::now();
         match *away {
+            // Its tries may take longer than the time: nobody else begins meanwhile.
+            Some(_) if *probes => {
+                *away = Some(now + self.lasts);
+                true
+            }
             None => true,
             Some(until) if now < until => false,
             Some(_) => {
@@ -74,7 +76,11 @@ mod tests {
         assert!(!breaker.allows(&mut false), "one is enough");
         assert!(breaker.allows(&mut first), "the one keeps its tries");
         // It hung up.
-        advance(LASTS).await;
+        advance(LASTS - Duration::from_secs(1)).await;
+        assert!(breaker.allows(&mut first), "and its turn, however long they take");
+        advance(LASTS - Duration::from_secs(1)).await;
+        assert!(!breaker.allows(&mut false));
+        advance(Duration::from_secs(1)).await;
         let mut second = false;
         assert!(breaker.allows(&mut second) && second);
     }

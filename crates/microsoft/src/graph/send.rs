@@ -311,6 +311,8 @@ impl GraphMailbox {
         // Refused before anything happened; 409 is here the clash of two changes, another kind otherwise.
         // A bare 503 may be a gateway's, whose service has worked before it was lost.
         let refused = throttled || error.unsent || error.status == Some(409) || error.says_unavailable();
+        // The clash of two changes is Graph's own word.
+        let away = error.is_away() && error.status != Some(409);
         if !throttled && !error.is_away() {
             self.budget.breaker.reset();
             return Err(error);
@@ -326,19 +328,18 @@ impl GraphMailbox {
         }
         tries.made += 1;
         if tries.made >= self.graph.limits.attempts {
-            if !throttled {
+            if away {
                 self.budget.breaker.trip();
             }
             return Err(error);
         }
-        if !throttled && !self.budget.breaker.allows(&mut tries.probes) {
+        if away && !self.budget.breaker.allows(&mut tries.probes) {
             return Err(error);
         }
         tracing::debug!(%error, tries = tries.made, wait_ms = wait.as_millis() as u64, "Graph is asked again");
         tries.wait = (tries.wait * 2).min(MOST_BACKOFF);
         if !closes {
             if let Err(told) = tries.patience.spend(wait) {
-                self.budget.breaker.trip();
                 error.retry_after = told.retry_after;
                 return Err(error);
             }

@@ -91,6 +91,7 @@ impl Service {
         service.place_probes().await;
         let desired = service.now.load().doors.desired(&config, &service.gate);
         service.supervisor.apply(desired).await;
+        service.lasting.around.send_what_waits();
         service.spawn_background();
         service.tell_ready();
         Ok(service)

@@ -59,7 +59,8 @@ impl Lasting {
             Arc::new(StoreShelf(store.clone())),
             Arc::new(area),
             Cloud::new(Arc::new(vault)),
-        );
+        )
+        .holding_back();
         Self {
             accounts: Arc::new(store.clone()),
             bans,

@@ -41,6 +41,23 @@ impl Content for Failing {
     }
 }
 
+/// Bytes whose draft somebody moves while they are read; then they end.
+struct Meddled(MailboxHandle);
+
+#[async_trait]
+impl Content for Meddled {
+    fn size(&self) -> u64 {
+        9_000_000
+    }
+
+    async fn read(&self, _: u64, _: usize, _: Vec<u8>) -> FsResult<Vec<u8>> {
+        for found in self.0.messages("Inbox") {
+            self.0.move_message(&found.id, "Archive");
+        }
+        Err(FsError::new(FsErrorKind::Backend))
+    }
+}
+
 fn draft(name: &str) -> Draft {
     Draft {
         subject: "Upload".into(),
@@ -281,6 +298,16 @@ async fn a_draft_that_cannot_be_whole_is_none() {
     assert!(error.message().contains("35 MB"), "{error}");
     assert_eq!(world.mailbox.total(), 0);
     assert_eq!(world.standin.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn a_draft_that_somebody_has_taken_is_theirs() {
+    let world = World::new();
+    let inbox = world.inbox().await;
+    let content = Arc::new(Meddled(world.mailbox.clone()));
+    let failed = world.store.create_draft(&inbox, &draft("a"), content).await;
+    assert!(failed.is_err());
+    assert_eq!(world.mailbox.messages("Archive").len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What waits in mailboxes that nobody has opened since the last restart.
 //!
-//! Invariant: a storage asks for nothing but what it accepted itself; records that cannot be read are somebody else's matter.
+//! Invariant: a storage opens a mailbox only for what it accepted itself; records that cannot be read are somebody else's matter.
 
 use std::sync::Arc;
 

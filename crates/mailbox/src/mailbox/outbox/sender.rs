@@ -32,10 +32,16 @@ impl Outbox {
             }
             state.running = true;
         }
+        // Where the process ends without it, so does this.
+        let mut held = self.held.clone();
+        if held.wait_for(|held| !held).await.is_err() {
+            self.state.lock().await.running = false;
+            return;
+        }
         loop {
             let next = match self.next().await {
                 Ok(Some(next)) => next,
-                // Nothing is left, and nothing can come before the next start: the lock was held.
+                // Nothing is left that can be sent, and nothing can come before the next start: the lock was held.
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%error, "what waits in the Outbox cannot be read; it is tried again");
@@ -53,9 +59,13 @@ impl Outbox {
         }
     }
 
-    /// What is due first, marked where it is due now; none ends the task.
+    /// What is due first, marked where it is due now; none ends the task, and so does it that nobody can send.
     async fn next(&self) -> FsResult<Option<Waiting>> {
         let mut state = self.state().await?;
+        if !self.can_send() {
+            state.running = false;
+            return Ok(None);
+        }
         let now = self.now();
         let live = state.waiting.values_mut().filter(|waiting| waiting.tries < TRIES);
         let Some(first) = live.min_by_key(|waiting| waiting.due) else {

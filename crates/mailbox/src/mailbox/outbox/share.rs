@@ -131,7 +131,8 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut all = self.outbox.stores.lock();
         let others = |sends: &Sends| sends.storage == self.storage && sends.number != self.number;
-        if all.iter().any(others) {
+        let unused = |sends: &Sends| sends.number == self.number && !sends.used;
+        if all.iter().any(others) || all.iter().any(unused) {
             all.retain(|sends| sends.number != self.number);
         } else {
             // What waits is still to be sent.
@@ -143,6 +144,11 @@ impl Drop for Share {
 }
 
 impl Outbox {
+    /// Whether anybody is there who can send.
+    pub(super) fn can_send(&self) -> bool {
+        !self.stores.lock().is_empty()
+    }
+
     /// What sends the messages of a storage: its own store, else one of another storage of the mailbox.
     pub(super) fn store_of(&self, storage: &str) -> Option<Arc<dyn MailStore>> {
         let all = self.stores.lock();

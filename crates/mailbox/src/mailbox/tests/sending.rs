@@ -377,6 +377,37 @@ async fn after_a_restart_what_waits_is_sent_though_nobody_uses_its_mailbox() {
     assert_eq!((made.load(Ordering::SeqCst), post.sent().len()), (0, 3));
 }
 
+/// A configuration that is only looked at, or refused after its storages were opened.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_serve_sends_nothing() {
+    let post = Post::new();
+    let (mine, _) = any(&post, "mine");
+    put_at(&mine, "/ann@x/Outbox/bob@x.example/a").await;
+    let mut post = post.restart();
+    post.around = post.around.holding_back();
+    let left = |post: &Post| LeftWaiting::new(&post.around, "mine", "far ".into());
+    let (mine, made) = any(&post, "mine");
+    mine.open_waiting(left(&post));
+    seconds(3600).await;
+    assert_eq!((made.load(Ordering::SeqCst), post.sent().len()), (1, 0));
+    drop(mine);
+    post.around.send_what_waits();
+    seconds(3600).await;
+    assert!(post.sent().is_empty(), "nobody has it any more");
+
+    let (refused, made) = any(&post, "mine");
+    refused.open_waiting(left(&post));
+    while made.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(refused);
+    seconds(1).await;
+    let (mine, _) = any(&post, "mine");
+    mine.open_waiting(left(&post));
+    seconds(3600).await;
+    assert_eq!(post.sent(), [to_bob("a")]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_of_one_mailbox_send_once() {
     let post = Post::new();

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -218,6 +218,38 @@ async fn a_service_that_throttles_is_not_away() {
     for calls in [6, 12] {
         mailbox.get::<Value>("x").await.unwrap_err();
         assert_eq!(stage.count_of("/x"), calls);
+    }
+}
+
+/// Patience that was spent on a throttle, or on tries of something else, says nothing of the service.
+#[tokio::test]
+async fn a_service_that_answers_is_not_away() {
+    let asked = AtomicUsize::new(0);
+    let stage = Stage::open(graph_play(move |call| {
+        let before = asked.fetch_add(1, SeqCst);
+        match (call.path.as_str(), before) {
+            (path, 0) if path.ends_with("/x") => {
+                Answer::error(429, "ApplicationThrottled").and("retry-after", "1")
+            }
+            (path, _) if path.ends_with("/x") => Answer::error(504, ""),
+            (path, _) if path.ends_with("/clash") => Answer::error(409, "ErrorIrresolvableConflict"),
+            (_, before) if before % 2 == 0 => Answer::error(504, ""),
+            _ => fine(),
+        }
+    }))
+    .await;
+    let limits = GraphLimits {
+        patience: Duration::from_secs(1),
+        ..quick()
+    };
+    let mailbox = stage.graph(limits).mailbox("a@b");
+    mailbox.get::<Value>("x").await.unwrap_err();
+    assert_eq!(stage.count_of("/x"), 2, "its patience is spent");
+    mailbox.get::<Value>("y").await.unwrap();
+    let mailbox = stage.graph(quick()).mailbox("c@d");
+    mailbox.get::<Value>("clash").await.unwrap_err();
+    for path in ["z", "z"] {
+        mailbox.get::<Value>(path).await.unwrap();
     }
 }
 

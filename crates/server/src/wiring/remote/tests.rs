@@ -177,6 +177,9 @@ async fn what_waits_in_a_mailbox_of_a_template_is_sent_after_a_restart_though_no
     assert!(sender.sent().is_empty());
     bench.lasting = Bench::lasting(bench.dir.path(), &bench.standin).await;
     let _after = bench.open(&Backends::default(), &send("3s")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(sender.sent().is_empty(), "who does not serve sends nothing");
+    bench.lasting.around.send_what_waits();
     let deadline = Instant::now() + Duration::from_secs(60);
     while sender.sent().is_empty() {
         assert!(Instant::now() < deadline, "it is not sent");
