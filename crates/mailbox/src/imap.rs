@@ -264,7 +264,7 @@ impl Inner {
             if alone || turn.is_ok() {
                 // What was begun before a crash, or before a connection broke.
                 self.repair(connection, folder, state.validity, &records).await;
-                records = self.ledger.load(folder, state.validity).await?;
+                records = self.ledger.peek(folder, state.validity).await?;
                 connection.select(&folder.0, false, true).await?;
             }
         } else if let Some(before) = before.filter(|before| before.holds(&state)) {
@@ -279,7 +279,7 @@ impl Inner {
         let before = before.map(Arc::as_ref);
         let index = index::update(connection, before, &records, revision, self.max_entries).await?;
         Ok(Look {
-            torn: self.ledger.load(folder, state.validity).await? != records,
+            torn: self.ledger.peek(folder, state.validity).await? != records,
             index: index.map(Arc::new),
             records,
         })
@@ -306,7 +306,7 @@ impl Inner {
     /// The UID that an id stands for in a folder that is open under `validity`.
     async fn locate(&self, folder: &FolderId, validity: u32, id: &MessageId) -> FsResult<(u32, Vec<String>)> {
         let held = self.slots.of(folder).find(id);
-        let records = self.ledger.load(folder, validity).await?;
+        let records = self.ledger.peek(folder, validity).await?;
         let replaced = records.replaced();
         let known = held.filter(|(own, known)| *own == validity && !replaced.contains(&known.uid));
         let by_alias = || {
