@@ -43,8 +43,11 @@ pub(super) struct Index {
     ids: HashMap<MessageId, u32>,
     /// Messages and attachments.
     pub(super) entries: usize,
-    /// Whether some messages were left out since they may be in the making.
+    /// Whether some messages were left out since they may be in the making, or go by ids that may not be theirs: it
+    /// is not to be taken for what the folder holds.
     partial: bool,
+    /// Whether the records changed while it was made.
+    torn: bool,
 }
 
 impl Index {
@@ -65,6 +68,15 @@ impl Index {
                 == (now.validity, now.next, now.exists, now.modseq)
     }
 
+    /// The same, made of records that have changed meanwhile.
+    pub(super) fn torn(self) -> Self {
+        Self {
+            partial: true,
+            torn: true,
+            ..self
+        }
+    }
+
     /// A newer index; `known` and `records` tell what the messages are.
     fn new(state: Selected, revision: u64, known: BTreeMap<u32, Arc<Known>>, partial: bool) -> Self {
         let ids = known.iter().map(|(uid, known)| (known.message.id.clone(), *uid));
@@ -76,6 +88,7 @@ impl Index {
             known,
             entries,
             partial,
+            torn: false,
         }
     }
 }
@@ -113,7 +126,9 @@ pub(super) async fn update(
     let mut known = BTreeMap::new();
     let mut unknown = Vec::new();
     for (uid, row) in &live {
-        let same = before.and_then(|before| before.known.get(uid)).filter(|known| {
+        // The id may be right and the parts' not, where it was made before the record of it was there.
+        let sound = before.filter(|before| !before.torn || !records.aliases.contains_key(uid));
+        let same = sound.and_then(|before| before.known.get(uid)).filter(|known| {
             Some(&known.message.id) == ids.get(uid)
                 && known
                     .keywords
