@@ -253,7 +253,9 @@ async fn fetch(connection: &mut Connection, set: &str, more: &str) -> Result<Vec
     let answer = connection.run(&format!("{})", line.trim_end())).await?;
     let rows = answer.data.iter().filter_map(Row::read);
     // News of a message's flags may come between: they are not the answer.
-    let told = |row: &Row| row.date.is_some() || row.structure.is_some() || row.header.is_some();
+    let told = |row: &Row| {
+        row.date.is_some() || row.size.is_some() || row.structure.is_some() || row.header.is_some()
+    };
     Ok(rows.filter(told).collect())
 }
 
