@@ -254,7 +254,7 @@ impl Inner {
                     }
                     slot.set(Arc::clone(&index), began, changes);
                     self.slots.trim(folder, self.max_entries);
-                    if !torn {
+                    if index.whole() {
                         self.tidy(folder, &index, &records).await;
                     }
                     return Ok(index);

@@ -13,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    answer::Answer,
     connection::{Connection, Selected},
     error::{ImapError, Kind},
     ledger::{Records, natural},
@@ -43,7 +44,7 @@ pub(super) struct Index {
     ids: HashMap<MessageId, u32>,
     /// Messages and attachments.
     pub(super) entries: usize,
-    /// Whether some messages were left out since they may be in the making, or go by ids that may not be theirs: it
+    /// Whether some messages were not shown, were left out since they may be in the making, or go by ids that may not be theirs: it
     /// is not to be taken for what the folder holds.
     partial: bool,
     /// Whether the records changed while it was made.
@@ -66,6 +67,11 @@ impl Index {
             && then.modseq.is_some()
             && (then.validity, then.next, then.exists, then.modseq)
                 == (now.validity, now.next, now.exists, now.modseq)
+    }
+
+    /// Whether it holds all that the folder does: a message that is not in it is gone.
+    pub(super) const fn whole(&self) -> bool {
+        !self.partial
     }
 
     /// The same, made of records that have changed meanwhile.
@@ -112,15 +118,15 @@ pub(super) async fn update(
         let then = before.state.as_ref();
         then.is_some_and(|then| then.validity == state.validity)
     });
-    let mut live = flags(connection, state.exists as usize, FLAGS).await?;
+    let (mut live, whole) = flags(connection, state.exists as usize, FLAGS).await?;
     for uid in records.replaced() {
         live.remove(&uid);
     }
-    let mut partial = false;
+    let mut partial = !whole;
     if let Some(from) = records.being_written() {
         let count = live.len();
         live.retain(|uid, _| *uid < from);
-        partial = live.len() < count;
+        partial |= live.len() < count;
     }
     let ids = ids(state.validity, &live, records);
     let mut known = BTreeMap::new();
@@ -167,38 +173,71 @@ pub(super) async fn update(
     Ok(Some(Index::new(state, revision, known, partial)))
 }
 
-/// The flags of all messages of the open folder, `at_once` in one command; those marked as deleted are left out.
+/// The flags of all messages of the open folder, `at_once` in one command; those marked as deleted are left out. Tells
+/// too whether as many were shown as `exists` says and are not known to have gone since.
 pub(super) async fn flags(
     connection: &mut Connection,
     exists: usize,
     at_once: usize,
-) -> Result<BTreeMap<u32, Row>, ImapError> {
-    let mut live = BTreeMap::new();
-    let mut sets = Vec::new();
+) -> Result<(BTreeMap<u32, Row>, bool), ImapError> {
+    let mut expected = exists;
+    let mut commands = Vec::new();
     if exists > at_once {
         // By their UIDs: positions change between two commands.
         let answer = connection.run("UID SEARCH ALL").await?;
+        expected = expected.saturating_sub(expunged(&answer));
         let found = answer.data.iter().filter(|data| data.name == "SEARCH");
         let numbers = found.flat_map(|data| &data.values).filter_map(Value::number);
         let uids: BTreeSet<u32> = numbers.filter_map(|uid| u32::try_from(uid).ok()).collect();
+        if uids.len() < expected {
+            // Found some other way than it tells (ESEARCH, RFC 9051), or not all: by position, since no message may
+            // go while FETCH by position is answered, nor between two of them (RFC 3501 §7.4.1).
+            commands = by_position(expected, at_once);
+        }
         let uids: Vec<u32> = uids.into_iter().collect();
-        for some in uids.chunks(at_once.max(1)) {
+        for some in uids.chunks(at_once.max(1)).filter(|_| uids.len() >= expected) {
             if let (Some(first), Some(last)) = (some.first(), some.last()) {
-                sets.push(format!("{first}:{last}"));
+                commands.push(format!("UID FETCH {first}:{last}"));
             }
         }
     } else if exists > 0 {
-        sets.push("1:*".to_owned());
+        commands.push("UID FETCH 1:*".to_owned());
     }
-    for set in sets {
-        let answer = connection.run(&format!("UID FETCH {set} (UID FLAGS)")).await?;
+    let mut live = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for command in commands {
+        let answer = connection.run(&format!("{command} (UID FLAGS)")).await?;
+        expected = expected.saturating_sub(expunged(&answer));
         for row in answer.data.iter().filter_map(Row::read) {
+            seen.insert(row.uid);
             if row.flags.is_some() && !row.has("\\Deleted") {
                 live.insert(row.uid, row);
             }
         }
     }
-    Ok(live)
+    if seen.is_empty() && expected > 0 {
+        return Err(ImapError::new(
+            Kind::Unsupported,
+            "the mail server shows none of the messages that it says are in the folder",
+        ));
+    }
+    Ok((live, seen.len() >= expected))
+}
+
+/// Commands for `count` messages by their positions.
+fn by_position(count: usize, at_once: usize) -> Vec<String> {
+    let firsts = (1..=count).step_by(at_once.max(1));
+    let command = |first: usize| match first.saturating_add(at_once.max(1)) {
+        // What came since is at the end.
+        next if next > count => format!("FETCH {first}:*"),
+        next => format!("FETCH {first}:{}", next.saturating_sub(1)),
+    };
+    firsts.map(command).collect()
+}
+
+/// How many messages went, as an answer tells beside.
+fn expunged(answer: &Answer) -> usize {
+    answer.data.iter().filter(|data| data.name == "EXPUNGE").count()
 }
 
 /// The ids of messages: that of the one they stand for, unless another message of the folder has it.

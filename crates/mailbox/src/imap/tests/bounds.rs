@@ -151,11 +151,54 @@ fn flags(command: &str, most: u32) -> String {
 async fn a_folder_at_its_bound_is_listed() {
     let most = MailOptions::default().max_entries;
     let (mut connection, _) = connect(move |command| [flags(command, most)].into_iter()).await;
-    let rows = index::flags(&mut connection, most as usize, index::FLAGS)
+    let (rows, whole) = index::flags(&mut connection, most as usize, index::FLAGS)
         .await
         .unwrap();
-    assert_eq!(rows.len(), most as usize);
+    assert_eq!((rows.len(), whole), (most as usize, true));
     assert_eq!(rows[&most].flags.as_ref().unwrap().len(), 21);
+}
+
+/// A search that is answered in another way, with too little or not at all hides no message, and where the server shows
+/// none at all, the folder is not taken for an empty one.
+#[tokio::test]
+async fn a_search_that_tells_too_little_hides_nothing() {
+    const MOST: u32 = 25;
+    for (found, shown, expunged) in [
+        ("* ESEARCH (TAG \"TAG\") UID ALL 1:25\r\n", MOST, 0),
+        ("", MOST, 0),
+        ("* SEARCH 3 4\r\n", MOST, 0),
+        ("* 9 EXPUNGE\r\n* SEARCH\r\n", MOST - 1, 1),
+        ("", MOST - 5, 0),
+        ("", 0, 0),
+    ] {
+        let (mut connection, _) = connect(move |command| {
+            let text = if command.starts_with("UID SEARCH") {
+                format!("{found}TAG OK done\r\n")
+            } else if let Some((first, last)) = command.split(' ').nth(1).and_then(|set| set.split_once(':'))
+            {
+                assert!(command.starts_with("FETCH "), "{command}");
+                let rows = first.parse::<u32>().unwrap()..=last.parse().unwrap_or(shown).min(shown);
+                assert!(rows.clone().count() <= 10, "{command}");
+                let rows = rows.map(|n| format!("* {n} FETCH (UID {} FLAGS ())\r\n", n * 7));
+                rows.collect::<String>() + "TAG OK done\r\n"
+            } else {
+                "TAG BAD what\r\n".to_owned()
+            };
+            [text].into_iter()
+        })
+        .await;
+        let flags = index::flags(&mut connection, MOST as usize, 10).await;
+        if shown == 0 {
+            let (kind, text) = told(flags.unwrap_err());
+            assert_eq!(kind, FsErrorKind::Unsupported);
+            assert!(text.contains("shows none"), "{text}");
+            continue;
+        }
+        let (rows, whole) = flags.unwrap();
+        let uids: Vec<u32> = rows.into_keys().collect();
+        assert_eq!(uids, (1..=shown).map(|n| n * 7).collect::<Vec<_>>(), "{found}");
+        assert_eq!(whole, shown + expunged == MOST, "{found}");
+    }
 }
 
 /// What is said of one message hangs on who sent it: it keeps no other from being listed.

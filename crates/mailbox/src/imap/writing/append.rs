@@ -3,20 +3,23 @@
 //! Invariants: a message is streamed, its length is said before; one that cannot be sent to its end is never taken
 //! in by the server.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
+use super::MAX_CANDIDATES;
 use crate::{
     Content, Draft, FolderId, Message, MessageId,
     imap::{
         Inner,
         connection::{AppendError, Connection, Source},
         error::{ImapError, Kind},
+        index::details,
         ledger::natural,
+        row::{Known, Row},
         wire::{Value, quoted},
     },
     mime::{Envelope, compose},
@@ -191,6 +194,9 @@ async fn newest(
     let answer = connection
         .run(&format!("UID SEARCH UID {from}:*{header}"))
         .await?;
+    if !answer.data.iter().any(|data| data.name == "SEARCH") {
+        return newest_shown(connection, from, internet_id).await;
+    }
     let uids = answer.data.iter().filter(|data| data.name == "SEARCH");
     let uids = uids.flat_map(|data| &data.values).filter_map(Value::number);
     let newest = uids
@@ -198,6 +204,27 @@ async fn newest(
         .filter(|uid| *uid >= from)
         .max();
     Ok(newest)
+}
+
+/// The same without a search, for servers that answer it in another way or not at all.
+async fn newest_shown(
+    connection: &mut Connection,
+    from: u32,
+    internet_id: Option<&str>,
+) -> Result<Option<u32>, ImapError> {
+    let answer = connection.run(&format!("UID FETCH {from}:* (UID)")).await?;
+    let rows = answer.data.iter().filter_map(Row::read);
+    // `*` is the last message, even where that came before `from`.
+    let uids: BTreeSet<u32> = rows.map(|row| row.uid).filter(|uid| *uid >= from).collect();
+    let Some(internet_id) = internet_id else {
+        return Ok(uids.last().copied());
+    };
+    let skipped = uids.len().saturating_sub(MAX_CANDIDATES);
+    let uids: Vec<u32> = uids.into_iter().skip(skipped).collect();
+    let rows = details(connection, &uids).await?.into_iter().rev();
+    let mut known = rows.map(|row| Known::new(row, MessageId("".into()), &[]));
+    let found = known.find(|known| known.message.summary.internet_id == internet_id);
+    Ok(found.map(|known| known.uid))
 }
 
 fn unique() -> FsResult<String> {
