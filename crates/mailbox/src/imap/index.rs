@@ -29,6 +29,9 @@ const RANGE: usize = 200;
 pub(super) const FLAGS: usize = 10_000;
 /// Into how many commands one is taken apart of which the answer is too large.
 const APART: usize = 8;
+/// How much of the header fields of one message is asked for, in bytes: of very long ones the rest would break the
+/// connection, and with it each look at the folder.
+pub(super) const HEADER: usize = 256 << 10;
 /// Longest list of UIDs in one command, in bytes.
 const MAX_SET: usize = 4_000;
 
@@ -270,7 +273,12 @@ pub(super) async fn details(connection: &mut Connection, uids: &[u32]) -> Result
     while let Some(some) = todo.pop() {
         for set in sets(some) {
             let whole = format!("BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS ({FIELDS})]");
-            match fetch(connection, &set, &whole).await {
+            let found = match fetch(connection, &set, &format!("{whole}<0.{HEADER}>")).await {
+                // Not every server knows pieces of header fields (RFC 3501 §6.4.5).
+                Err(error) if error.kind == Kind::Refused => fetch(connection, &set, &whole).await,
+                found => found,
+            };
+            match found {
                 Ok(found) => rows.extend(found.into_iter().map(|row| (row.uid, row))),
                 Err(error) if error.kind != Kind::TooMuch || !connection.usable() => return Err(error),
                 Err(_) if some.len() > 1 => {

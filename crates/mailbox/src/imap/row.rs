@@ -124,7 +124,7 @@ impl Known {
     /// Makes a message of a row. `removed` are the parts that were taken out of it before.
     pub(super) fn new(row: Row, id: MessageId, removed: &[String]) -> Self {
         let delivered = row.date.as_deref().and_then(timestamp).unwrap_or_default();
-        let mut summary = crate::mime::summary(&row.header.unwrap_or_default(), delivered);
+        let mut summary = crate::mime::summary(&ended(row.header.unwrap_or_default()), delivered);
         summary.received = delivered;
         let flags = row.flags.unwrap_or_default();
         let keywords: Vec<String> = keywords(&flags).cloned().collect();
@@ -165,6 +165,14 @@ impl Known {
             size: row.size.unwrap_or(0),
         }
     }
+}
+
+/// A header that ends: where it was cut, its last field would not be one.
+fn ended(header: Bytes) -> Bytes {
+    if header.is_empty() || header.ends_with(b"\n\r\n") || header.ends_with(b"\n\n") {
+        return header;
+    }
+    [&header[..], b"\r\n\r\n"].concat().into()
 }
 
 /// The flags that people give; others are the protocol's.
