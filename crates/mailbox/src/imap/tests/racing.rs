@@ -8,12 +8,15 @@ use parking_lot::Mutex;
 use super::*;
 use crate::Change;
 
+/// The records of one space.
+type Held = Vec<(String, String)>;
+
 /// A shelf that answers with what it held before, once for each of `before` that is some: as it is for who asked just
 /// before a change.
 #[derive(Default)]
 struct Late {
     shelf: MemoryShelf,
-    before: Mutex<VecDeque<Option<Vec<(String, String)>>>>,
+    before: Mutex<VecDeque<Option<Held>>>,
 }
 
 #[async_trait]
