@@ -59,6 +59,8 @@ pub use wire::take_apart;
 const PAGE: usize = 500;
 /// How long a folder may go unasked while the server tells of its changes.
 const WATCHED: Duration = Duration::from_mins(5);
+/// How long who lists a folder waits for those who change messages: one of them may write for minutes.
+const TURN: Duration = Duration::from_secs(2);
 
 /// A mailbox by IMAP.
 pub struct Imap {
@@ -222,7 +224,9 @@ impl Inner {
 
     async fn refresh(&self, folder: &FolderId, before: Option<Arc<Index>>) -> Result<Arc<Index>, Refresh> {
         let slot = self.slots.of(folder);
+        let mut before = before;
         let mut tries = 0;
+        let mut again = false;
         let mut turn = None;
         loop {
             tries += 1;
@@ -231,17 +235,28 @@ impl Inner {
                 Err(Refresh::Imap(error)) if error.kind == Kind::Lost && tries < 3 => {}
                 Err(error) => return Err(error),
                 // A message that was written anew meanwhile would go by an id of its own, and its files by new
-                // names: once more, while nobody writes.
-                Ok(Look { torn: true, .. }) if turn.is_none() => turn = Some(self.changing.lock().await),
+                // names: once more, while nobody writes if that can be had. Only what has changed is fetched then,
+                // so that the turn is not held for long.
+                Ok(look) if look.torn && !again => {
+                    again = true;
+                    before = look.index.or(before);
+                    turn = tokio::time::timeout(TURN, self.changing.lock()).await.ok();
+                }
                 Ok(Look { index: None, .. }) => return Err(Refresh::Fs(too_many(self.max_entries))),
                 Ok(Look {
                     index: Some(index),
                     records,
-                    ..
+                    torn,
                 }) => {
+                    if torn {
+                        // Better than nothing, but whoever comes next looks again.
+                        slot.stale();
+                    }
                     slot.set(Arc::clone(&index), began, changes);
                     self.slots.trim(folder, self.max_entries);
-                    self.tidy(folder, &index, &records).await;
+                    if index.whole() {
+                        self.tidy(folder, &index, &records).await;
+                    }
                     return Ok(index);
                 }
             }
@@ -264,7 +279,7 @@ impl Inner {
             if alone || turn.is_ok() {
                 // What was begun before a crash, or before a connection broke.
                 self.repair(connection, folder, state.validity, &records).await;
-                records = self.ledger.load(folder, state.validity).await?;
+                records = self.ledger.peek(folder, state.validity).await?;
                 connection.select(&folder.0, false, true).await?;
             }
         } else if let Some(before) = before.filter(|before| before.holds(&state)) {
@@ -278,8 +293,10 @@ impl Inner {
         let revision = self.revision.fetch_add(1, Ordering::Relaxed);
         let before = before.map(Arc::as_ref);
         let index = index::update(connection, before, &records, revision, self.max_entries).await?;
+        let torn = self.ledger.peek(folder, state.validity).await? != records;
+        let index = index.map(|index| if torn { index.torn() } else { index });
         Ok(Look {
-            torn: self.ledger.load(folder, state.validity).await? != records,
+            torn,
             index: index.map(Arc::new),
             records,
         })
@@ -306,7 +323,7 @@ impl Inner {
     /// The UID that an id stands for in a folder that is open under `validity`.
     async fn locate(&self, folder: &FolderId, validity: u32, id: &MessageId) -> FsResult<(u32, Vec<String>)> {
         let held = self.slots.of(folder).find(id);
-        let records = self.ledger.load(folder, validity).await?;
+        let records = self.ledger.peek(folder, validity).await?;
         let replaced = records.replaced();
         let known = held.filter(|(own, known)| *own == validity && !replaced.contains(&known.uid));
         let by_alias = || {

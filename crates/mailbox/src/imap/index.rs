@@ -13,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    answer::Answer,
     connection::{Connection, Selected},
     error::{ImapError, Kind},
     ledger::{Records, natural},
@@ -28,6 +29,9 @@ const RANGE: usize = 200;
 pub(super) const FLAGS: usize = 10_000;
 /// Into how many commands one is taken apart of which the answer is too large.
 const APART: usize = 8;
+/// How much of the header fields of one message is asked for, in bytes: of very long ones the rest would break the
+/// connection, and with it each look at the folder.
+pub(super) const HEADER: usize = 256 << 10;
 /// Longest list of UIDs in one command, in bytes.
 const MAX_SET: usize = 4_000;
 
@@ -43,8 +47,11 @@ pub(super) struct Index {
     ids: HashMap<MessageId, u32>,
     /// Messages and attachments.
     pub(super) entries: usize,
-    /// Whether some messages were left out since they may be in the making.
+    /// Whether some messages were not shown, were left out since they may be in the making, or go by ids that may not be theirs: it
+    /// is not to be taken for what the folder holds.
     partial: bool,
+    /// Whether the records changed while it was made.
+    torn: bool,
 }
 
 impl Index {
@@ -65,6 +72,20 @@ impl Index {
                 == (now.validity, now.next, now.exists, now.modseq)
     }
 
+    /// Whether it holds all that the folder does: a message that is not in it is gone.
+    pub(super) const fn whole(&self) -> bool {
+        !self.partial
+    }
+
+    /// The same, made of records that have changed meanwhile.
+    pub(super) fn torn(self) -> Self {
+        Self {
+            partial: true,
+            torn: true,
+            ..self
+        }
+    }
+
     /// A newer index; `known` and `records` tell what the messages are.
     fn new(state: Selected, revision: u64, known: BTreeMap<u32, Arc<Known>>, partial: bool) -> Self {
         let ids = known.iter().map(|(uid, known)| (known.message.id.clone(), *uid));
@@ -76,6 +97,7 @@ impl Index {
             known,
             entries,
             partial,
+            torn: false,
         }
     }
 }
@@ -99,21 +121,23 @@ pub(super) async fn update(
         let then = before.state.as_ref();
         then.is_some_and(|then| then.validity == state.validity)
     });
-    let mut live = flags(connection, state.exists as usize, FLAGS).await?;
+    let (mut live, whole) = flags(connection, state.exists as usize, FLAGS).await?;
     for uid in records.replaced() {
         live.remove(&uid);
     }
-    let mut partial = false;
+    let mut partial = !whole;
     if let Some(from) = records.being_written() {
         let count = live.len();
         live.retain(|uid, _| *uid < from);
-        partial = live.len() < count;
+        partial |= live.len() < count;
     }
     let ids = ids(state.validity, &live, records);
     let mut known = BTreeMap::new();
     let mut unknown = Vec::new();
     for (uid, row) in &live {
-        let same = before.and_then(|before| before.known.get(uid)).filter(|known| {
+        // The id may be right and the parts' not, where it was made before the record of it was there.
+        let sound = before.filter(|before| !before.torn || !records.aliases.contains_key(uid));
+        let same = sound.and_then(|before| before.known.get(uid)).filter(|known| {
             Some(&known.message.id) == ids.get(uid)
                 && known
                     .keywords
@@ -152,38 +176,71 @@ pub(super) async fn update(
     Ok(Some(Index::new(state, revision, known, partial)))
 }
 
-/// The flags of all messages of the open folder, `at_once` in one command; those marked as deleted are left out.
+/// The flags of all messages of the open folder, `at_once` in one command; those marked as deleted are left out. Tells
+/// too whether as many were shown as `exists` says and are not known to have gone since.
 pub(super) async fn flags(
     connection: &mut Connection,
     exists: usize,
     at_once: usize,
-) -> Result<BTreeMap<u32, Row>, ImapError> {
-    let mut live = BTreeMap::new();
-    let mut sets = Vec::new();
+) -> Result<(BTreeMap<u32, Row>, bool), ImapError> {
+    let mut expected = exists;
+    let mut commands = Vec::new();
     if exists > at_once {
         // By their UIDs: positions change between two commands.
         let answer = connection.run("UID SEARCH ALL").await?;
+        expected = expected.saturating_sub(expunged(&answer));
         let found = answer.data.iter().filter(|data| data.name == "SEARCH");
         let numbers = found.flat_map(|data| &data.values).filter_map(Value::number);
         let uids: BTreeSet<u32> = numbers.filter_map(|uid| u32::try_from(uid).ok()).collect();
+        if uids.len() < expected {
+            // Found some other way than it tells (ESEARCH, RFC 9051), or not all: by position, since no message may
+            // go while FETCH by position is answered, nor between two of them (RFC 3501 §7.4.1).
+            commands = by_position(expected, at_once);
+        }
         let uids: Vec<u32> = uids.into_iter().collect();
-        for some in uids.chunks(at_once.max(1)) {
+        for some in uids.chunks(at_once.max(1)).filter(|_| uids.len() >= expected) {
             if let (Some(first), Some(last)) = (some.first(), some.last()) {
-                sets.push(format!("{first}:{last}"));
+                commands.push(format!("UID FETCH {first}:{last}"));
             }
         }
     } else if exists > 0 {
-        sets.push("1:*".to_owned());
+        commands.push("UID FETCH 1:*".to_owned());
     }
-    for set in sets {
-        let answer = connection.run(&format!("UID FETCH {set} (UID FLAGS)")).await?;
+    let mut live = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for command in commands {
+        let answer = connection.run(&format!("{command} (UID FLAGS)")).await?;
+        expected = expected.saturating_sub(expunged(&answer));
         for row in answer.data.iter().filter_map(Row::read) {
+            seen.insert(row.uid);
             if row.flags.is_some() && !row.has("\\Deleted") {
                 live.insert(row.uid, row);
             }
         }
     }
-    Ok(live)
+    if seen.is_empty() && expected > 0 {
+        return Err(ImapError::new(
+            Kind::Unsupported,
+            "the mail server shows none of the messages that it says are in the folder",
+        ));
+    }
+    Ok((live, seen.len() >= expected))
+}
+
+/// Commands for `count` messages by their positions.
+fn by_position(count: usize, at_once: usize) -> Vec<String> {
+    let firsts = (1..=count).step_by(at_once.max(1));
+    let command = |first: usize| match first.saturating_add(at_once.max(1)) {
+        // What came since is at the end.
+        next if next > count => format!("FETCH {first}:*"),
+        next => format!("FETCH {first}:{}", next.saturating_sub(1)),
+    };
+    firsts.map(command).collect()
+}
+
+/// How many messages went, as an answer tells beside.
+fn expunged(answer: &Answer) -> usize {
+    answer.data.iter().filter(|data| data.name == "EXPUNGE").count()
 }
 
 /// The ids of messages: that of the one they stand for, unless another message of the folder has it.
@@ -216,7 +273,12 @@ pub(super) async fn details(connection: &mut Connection, uids: &[u32]) -> Result
     while let Some(some) = todo.pop() {
         for set in sets(some) {
             let whole = format!("BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS ({FIELDS})]");
-            match fetch(connection, &set, &whole).await {
+            let found = match fetch(connection, &set, &format!("{whole}<0.{HEADER}>")).await {
+                // Not every server knows pieces of header fields (RFC 3501 §6.4.5).
+                Err(error) if error.kind == Kind::Refused => fetch(connection, &set, &whole).await,
+                found => found,
+            };
+            match found {
                 Ok(found) => rows.extend(found.into_iter().map(|row| (row.uid, row))),
                 Err(error) if error.kind != Kind::TooMuch || !connection.usable() => return Err(error),
                 Err(_) if some.len() > 1 => {
@@ -238,7 +300,9 @@ async fn fetch(connection: &mut Connection, set: &str, more: &str) -> Result<Vec
     let answer = connection.run(&format!("{})", line.trim_end())).await?;
     let rows = answer.data.iter().filter_map(Row::read);
     // News of a message's flags may come between: they are not the answer.
-    let told = |row: &Row| row.date.is_some() || row.structure.is_some() || row.header.is_some();
+    let told = |row: &Row| {
+        row.date.is_some() || row.size.is_some() || row.structure.is_some() || row.header.is_some()
+    };
     Ok(rows.filter(told).collect())
 }
 

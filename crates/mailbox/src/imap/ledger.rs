@@ -87,12 +87,26 @@ impl Ledger {
         format!("{}\u{0}written\u{0}{}", self.space, folder.0)
     }
 
-    /// The records of a folder; those of another UIDVALIDITY are dropped.
+    /// The records of a folder; those of another UIDVALIDITY are dropped: only for who has just opened it, since an
+    /// older word of the server's would drop what was written under a newer one.
     pub(super) async fn load(&self, folder: &FolderId, validity: u32) -> FsResult<Records> {
-        let space = self.space(folder);
+        let (records, old) = self.read(folder, validity).await?;
+        if !old.is_empty() {
+            self.shelf.save(&self.space(folder), &old).await?;
+        }
+        Ok(records)
+    }
+
+    /// The records of a folder; nothing is dropped.
+    pub(super) async fn peek(&self, folder: &FolderId, validity: u32) -> FsResult<Records> {
+        Ok(self.read(folder, validity).await?.0)
+    }
+
+    /// The records under `validity`, and how the others are dropped.
+    async fn read(&self, folder: &FolderId, validity: u32) -> FsResult<(Records, Vec<Change>)> {
         let mut records = Records::default();
         let mut old = Vec::new();
-        for (key, value) in self.shelf.load(&space).await? {
+        for (key, value) in self.shelf.load(&self.space(folder)).await? {
             let known = place(&key).filter(|(own, ..)| *own == validity);
             let taken = match known {
                 Some((_, 'a', uid)) => serde_json::from_str(&value)
@@ -107,10 +121,7 @@ impl Ledger {
                 old.push(Change::Drop { key });
             }
         }
-        if !old.is_empty() {
-            self.shelf.save(&space, &old).await?;
-        }
-        Ok(records)
+        Ok((records, old))
     }
 
     /// A message is about to be written anew.
@@ -228,6 +239,9 @@ mod tests {
         let lists = FolderId("Lists".into());
         ledger.renamed(&inbox, &lists).await.unwrap();
         assert_eq!(ledger.load(&lists, 7).await.unwrap().aliases.len(), 1);
+        // Only who loads drops.
+        assert_eq!(ledger.peek(&lists, 8).await.unwrap(), Records::default());
+        assert_eq!(ledger.peek(&lists, 7).await.unwrap().aliases.len(), 1);
         assert_eq!(ledger.load(&lists, 8).await.unwrap(), Records::default());
         assert_eq!(ledger.load(&lists, 7).await.unwrap(), Records::default());
     }

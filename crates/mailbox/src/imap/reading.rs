@@ -151,7 +151,7 @@ pub(super) async fn open_text(
 async fn known(inner: &Arc<Inner>, folder: &FolderId, id: &MessageId) -> FsResult<(u32, Arc<Known>)> {
     if let Some(found) = inner.slots.of(folder).find(id) {
         // A message that was written anew has another number, also where that was another process.
-        let records = inner.ledger.load(folder, found.0).await?;
+        let records = inner.ledger.peek(folder, found.0).await?;
         if !records.replaced().contains(&found.1.uid) {
             return Ok(found);
         }

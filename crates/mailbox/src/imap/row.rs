@@ -16,6 +16,10 @@ pub(super) const FIELDS: &str =
     "FROM SENDER SUBJECT DATE MESSAGE-ID REFERENCES IN-REPLY-TO IMPORTANCE KEYWORDS";
 /// Most flags of a message that are looked at.
 const MAX_FLAGS: usize = 100;
+/// Longest flag that is held, in bytes. A longer one is left out: cut, it would be another one.
+const MAX_FLAG: usize = 128;
+/// Longest INTERNALDATE, in bytes: those that are one have 26.
+const MAX_DATE: usize = 64;
 
 /// One message as FETCH tells it; what was not asked for is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,9 +56,10 @@ impl Row {
                 uid = value.number().and_then(|uid| u32::try_from(uid).ok());
             } else if name.is("FLAGS") {
                 let flags = value.list().unwrap_or_default();
-                row.flags = Some(flags.iter().take(MAX_FLAGS).filter_map(Value::text).collect());
+                let flags = flags.iter().take(MAX_FLAGS);
+                row.flags = Some(flags.filter_map(|flag| short(flag, MAX_FLAG)).collect());
             } else if name.is("INTERNALDATE") {
-                row.date = value.text();
+                row.date = short(value, MAX_DATE);
             } else if name.is("RFC822.SIZE") {
                 row.size = value.number();
             } else if name.is("BODYSTRUCTURE") {
@@ -77,6 +82,12 @@ impl Row {
         let flags = self.flags.iter().flatten();
         flags.into_iter().any(|own| own.eq_ignore_ascii_case(flag))
     }
+}
+
+/// A text of at most `most` bytes: rows are held as long as their folder is, and only their number is counted.
+fn short(value: &Value, most: usize) -> Option<String> {
+    value.bytes().filter(|bytes| bytes.len() <= most)?;
+    value.text()
 }
 
 /// A part of a message that the file system knows of, and where its bytes are now.
@@ -113,7 +124,7 @@ impl Known {
     /// Makes a message of a row. `removed` are the parts that were taken out of it before.
     pub(super) fn new(row: Row, id: MessageId, removed: &[String]) -> Self {
         let delivered = row.date.as_deref().and_then(timestamp).unwrap_or_default();
-        let mut summary = crate::mime::summary(&row.header.unwrap_or_default(), delivered);
+        let mut summary = crate::mime::summary(&ended(row.header.unwrap_or_default()), delivered);
         summary.received = delivered;
         let flags = row.flags.unwrap_or_default();
         let keywords: Vec<String> = keywords(&flags).cloned().collect();
@@ -154,6 +165,14 @@ impl Known {
             size: row.size.unwrap_or(0),
         }
     }
+}
+
+/// A header that ends: where it was cut, its last field would not be one.
+fn ended(header: Bytes) -> Bytes {
+    if header.is_empty() || header.ends_with(b"\n\r\n") || header.ends_with(b"\n\n") {
+        return header;
+    }
+    [&header[..], b"\r\n\r\n"].concat().into()
 }
 
 /// The flags that people give; others are the protocol's.
@@ -205,6 +224,29 @@ mod tests {
         assert_eq!(message.attachments.len(), 1);
         assert_eq!((&*known.places[0].id.0, message.attachments[0].size), ("1", None));
         assert!(message.complete);
+    }
+
+    #[test]
+    fn what_is_held_of_a_message_is_bounded() {
+        let long = "x".repeat(100_000);
+        let flags = format!(
+            "\\Seen {long} {}{}",
+            "y".repeat(MAX_FLAG),
+            format!(" {long}").repeat(3)
+        );
+        let structure = format!("(\"{long}\" \"{long}\" (\"name\" \"{long}\") \"{long}\" NIL \"{long}\" 20)");
+        let row = row(&format!(
+            "* 3 FETCH (UID 17 FLAGS ({flags}) INTERNALDATE \"{long}\" BODYSTRUCTURE {structure})\r\n"
+        ))
+        .unwrap();
+        assert_eq!(
+            row.flags.as_deref(),
+            Some(&["\\Seen".to_owned(), "y".repeat(MAX_FLAG)][..])
+        );
+        assert_eq!(row.date, None);
+        let known = Known::new(row, MessageId("1.17".into()), &[]);
+        assert_eq!(known.message.attachments.len(), 1);
+        assert!(format!("{known:?}").len() < 20_000);
     }
 
     #[test]

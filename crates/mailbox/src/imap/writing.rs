@@ -62,7 +62,7 @@ impl Inner {
         can_remove(connection)?;
         let state = connection.selected().cloned().ok_or(FsErrorKind::NotFound)?;
         // What a broken connection left behind comes first: it may be this very message.
-        let records = self.ledger.load(folder, state.validity).await?;
+        let records = self.ledger.peek(folder, state.validity).await?;
         if records.unfinished() {
             self.repair(connection, folder, state.validity, &records).await;
             connection.select(&folder.0, true, true).await?;
@@ -98,7 +98,7 @@ impl Inner {
         }
         let new = cut(&raw, located);
         drop(raw);
-        let records = self.ledger.load(folder, state.validity).await?;
+        let records = self.ledger.peek(folder, state.validity).await?;
         let mut removed = records
             .aliases
             .get(&known.uid)

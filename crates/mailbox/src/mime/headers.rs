@@ -47,7 +47,9 @@ impl PartHeaders {
             return Self::default();
         };
         let kind = part.content_type();
-        let main = kind.map(|k| k.ctype().to_ascii_lowercase()).unwrap_or_default();
+        let main = kind
+            .map(|k| clip(k.ctype()).to_ascii_lowercase())
+            .unwrap_or_default();
         Self {
             boundary: kind
                 .filter(|_| main == "multipart")
@@ -57,7 +59,7 @@ impl PartHeaders {
             main,
             subtype: kind
                 .and_then(ContentType::subtype)
-                .map(str::to_ascii_lowercase)
+                .map(|subtype| clip(subtype).to_ascii_lowercase())
                 .unwrap_or_default(),
             charset: kind.and_then(|k| k.attribute("charset")).map(clip),
             name: part.attachment_name().map(clip).filter(|n| !n.trim().is_empty()),

@@ -11,13 +11,15 @@ use std::{
 use portreeve_vfs::{FsError, FsErrorKind};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
+use super::{World, inbox, mail};
 use crate::{
-    MailOptions,
+    MailOptions, MailStore,
     imap::{
         connection::Connection,
         error::{ImapError, Kind},
         index,
-        wire::MAX_VALUES,
+        row::Known,
+        wire::{MAX_RESPONSE, MAX_VALUES},
     },
 };
 
@@ -151,11 +153,54 @@ fn flags(command: &str, most: u32) -> String {
 async fn a_folder_at_its_bound_is_listed() {
     let most = MailOptions::default().max_entries;
     let (mut connection, _) = connect(move |command| [flags(command, most)].into_iter()).await;
-    let rows = index::flags(&mut connection, most as usize, index::FLAGS)
+    let (rows, whole) = index::flags(&mut connection, most as usize, index::FLAGS)
         .await
         .unwrap();
-    assert_eq!(rows.len(), most as usize);
+    assert_eq!((rows.len(), whole), (most as usize, true));
     assert_eq!(rows[&most].flags.as_ref().unwrap().len(), 21);
+}
+
+/// A search that is answered in another way, with too little or not at all hides no message, and where the server shows
+/// none at all, the folder is not taken for an empty one.
+#[tokio::test]
+async fn a_search_that_tells_too_little_hides_nothing() {
+    const MOST: u32 = 25;
+    for (found, shown, expunged) in [
+        ("* ESEARCH (TAG \"TAG\") UID ALL 1:25\r\n", MOST, 0),
+        ("", MOST, 0),
+        ("* SEARCH 3 4\r\n", MOST, 0),
+        ("* 9 EXPUNGE\r\n* SEARCH\r\n", MOST - 1, 1),
+        ("", MOST - 5, 0),
+        ("", 0, 0),
+    ] {
+        let (mut connection, _) = connect(move |command| {
+            let text = if command.starts_with("UID SEARCH") {
+                format!("{found}TAG OK done\r\n")
+            } else if let Some((first, last)) = command.split(' ').nth(1).and_then(|set| set.split_once(':'))
+            {
+                assert!(command.starts_with("FETCH "), "{command}");
+                let rows = first.parse::<u32>().unwrap()..=last.parse().unwrap_or(shown).min(shown);
+                assert!(rows.clone().count() <= 10, "{command}");
+                let rows = rows.map(|n| format!("* {n} FETCH (UID {} FLAGS ())\r\n", n * 7));
+                rows.collect::<String>() + "TAG OK done\r\n"
+            } else {
+                "TAG BAD what\r\n".to_owned()
+            };
+            [text].into_iter()
+        })
+        .await;
+        let flags = index::flags(&mut connection, MOST as usize, 10).await;
+        if shown == 0 {
+            let (kind, text) = told(flags.unwrap_err());
+            assert_eq!(kind, FsErrorKind::Unsupported);
+            assert!(text.contains("shows none"), "{text}");
+            continue;
+        }
+        let (rows, whole) = flags.unwrap();
+        let uids: Vec<u32> = rows.into_keys().collect();
+        assert_eq!(uids, (1..=shown).map(|n| n * 7).collect::<Vec<_>>(), "{found}");
+        assert_eq!(whole, shown + expunged == MOST, "{found}");
+    }
 }
 
 /// What is said of one message hangs on who sent it: it keeps no other from being listed.
@@ -197,4 +242,98 @@ async fn one_message_of_too_many_parts_hides_no_other() {
         assert_eq!(structure.is_some_and(|found| found.complete), want, "{}", row.uid);
         assert_eq!(structure.is_none(), row.uid == 7, "{}", row.uid);
     }
+}
+
+/// A server sends as much of a header as it is asked for: one that is longer than any response may be keeps neither its
+/// own message nor another one from being listed.
+#[tokio::test]
+async fn one_message_of_a_huge_header_hides_no_other() {
+    let (mut connection, _) = connect(|command| {
+        let (name, most) = match command.split_once(")]<0.") {
+            Some((_, rest)) => (
+                "BODY[HEADER.FIELDS (SUBJECT)]<0>",
+                rest.trim_end_matches([')', '>']).parse().unwrap(),
+            ),
+            None => ("BODY[HEADER.FIELDS (SUBJECT)]", usize::MAX),
+        };
+        let row = |uid: u32, subject: &str| {
+            let mut header = format!("Subject: {subject}\r\n\r\n");
+            header.truncate(most);
+            format!(
+                "* {uid} FETCH (UID {uid} FLAGS () RFC822.SIZE 9 {name} {{{}}}\r\n{header})\r\n",
+                header.len()
+            )
+        };
+        let huge = "x".repeat(MAX_RESPONSE + 1);
+        [
+            row(1, "one"),
+            row(2, &huge),
+            row(3, "three"),
+            "TAG OK done\r\n".to_owned(),
+        ]
+        .into_iter()
+    })
+    .await;
+    let rows = index::details(&mut connection, &[1, 2, 3]).await.unwrap();
+    let lengths: Vec<usize> = rows
+        .iter()
+        .map(|row| row.header.as_ref().unwrap().len())
+        .collect();
+    assert_eq!(lengths, [16, index::HEADER, 18]);
+    let subjects = rows.into_iter().map(|row| {
+        let known = Known::new(row, "1.1".into(), &[]);
+        known.message.summary.subject.chars().take(5).collect::<String>()
+    });
+    assert_eq!(subjects.collect::<Vec<_>>(), ["one", "xxxxx", "three"]);
+}
+
+/// A real server sends pieces of header fields, and no more of them; another one may know no pieces.
+#[tokio::test]
+async fn a_real_server_sends_so_much_of_a_header() {
+    let Some(world) = World::new(|_| {}) else {
+        return;
+    };
+    let line = format!(" {}\r\n", "x".repeat(900));
+    let subject = format!("Subject: long\r\n{}", line.repeat((4 << 20) / line.len()));
+    let long = String::from_utf8(mail("s", 1, &[("a.txt", b"one")])).unwrap();
+    let long = long.replace("Subject: s\r\n", "");
+    let long = long.replacen("\r\n\r\n", &format!("\r\n{subject}\r\n"), 1);
+    let short = mail("short", 2, &[("b.txt", b"two")]);
+    world.dovecot.deliver("alice", "INBOX", long.as_bytes());
+    world.dovecot.deliver("alice", "INBOX", &short);
+    assert_eq!(world.list("/Inbox").await, ["a.txt", "b.txt"]);
+    assert_eq!(world.read("/Inbox/a.txt").await.unwrap(), b"one");
+    let page = world.store.messages(&inbox(), None).await.unwrap();
+    let told = page.items.iter().map(|message| &message.summary);
+    let mut told: Vec<(String, &str)> = told
+        .map(|summary| (summary.subject.chars().take(5).collect(), &*summary.internet_id))
+        .collect();
+    told.sort_unstable();
+    let want = [("long ", "m1@example.com"), ("short", "m2@example.com")];
+    assert_eq!(told, want.map(|(subject, id)| (subject.to_owned(), id)));
+    let mut lease = world.store.inner.pool.take(None).await.unwrap();
+    let connection = lease.connection().unwrap();
+    connection.select("INBOX", false, false).await.unwrap();
+    let rows = index::details(connection, &[1, 2]).await.unwrap();
+    let lengths: Vec<usize> = rows
+        .iter()
+        .map(|row| row.header.as_ref().unwrap().len())
+        .collect();
+    assert_eq!(lengths[0], index::HEADER);
+    assert!(lengths[1] < 1000, "{lengths:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_pieces_is_asked_for_the_whole() {
+    let (mut connection, _) = connect(|command| {
+        let text = if command.contains(")]<0.") {
+            "TAG BAD what\r\n".to_owned()
+        } else {
+            "* 1 FETCH (UID 1 BODY[HEADER.FIELDS (SUBJECT)] {3}\r\na\r\n)\r\nTAG OK\r\n".to_owned()
+        };
+        [text].into_iter()
+    })
+    .await;
+    let rows = index::details(&mut connection, &[1]).await.unwrap();
+    assert_eq!(rows[0].header.as_deref(), Some(&b"a\r\n"[..]));
 }

@@ -292,7 +292,10 @@ async fn a_large_folder_is_complete_and_kept() {
     connection.select("INBOX", false, false).await.unwrap();
     let at_once = index::flags(connection, 2000, 2000).await.unwrap();
     let in_parts = index::flags(connection, 2000, 300).await.unwrap();
-    assert_eq!((at_once.len(), in_parts == at_once), (2000, true));
+    assert_eq!(
+        (at_once.0.len(), at_once.1, in_parts == at_once),
+        (2000, true, true)
+    );
 }
 
 /// One Dovecot, and a user of it for each case.

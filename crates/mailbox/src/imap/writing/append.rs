@@ -3,20 +3,23 @@
 //! Invariants: a message is streamed, its length is said before; one that cannot be sent to its end is never taken
 //! in by the server.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use portreeve_vfs::{FsError, FsErrorKind, FsResult};
 
+use super::MAX_CANDIDATES;
 use crate::{
     Content, Draft, FolderId, Message, MessageId,
     imap::{
         Inner,
         connection::{AppendError, Connection, Source},
         error::{ImapError, Kind},
+        index::details,
         ledger::natural,
+        row::{Known, Row},
         wire::{Value, quoted},
     },
     mime::{Envelope, compose},
@@ -191,6 +194,9 @@ async fn newest(
     let answer = connection
         .run(&format!("UID SEARCH UID {from}:*{header}"))
         .await?;
+    if !answer.data.iter().any(|data| data.name == "SEARCH") {
+        return newest_shown(connection, from, internet_id).await;
+    }
     let uids = answer.data.iter().filter(|data| data.name == "SEARCH");
     let uids = uids.flat_map(|data| &data.values).filter_map(Value::number);
     let newest = uids
@@ -198,6 +204,27 @@ async fn newest(
         .filter(|uid| *uid >= from)
         .max();
     Ok(newest)
+}
+
+/// The same without a search, for servers that answer it in another way or not at all.
+async fn newest_shown(
+    connection: &mut Connection,
+    from: u32,
+    internet_id: Option<&str>,
+) -> Result<Option<u32>, ImapError> {
+    let answer = connection.run(&format!("UID FETCH {from}:* (UID)")).await?;
+    let rows = answer.data.iter().filter_map(Row::read);
+    // `*` is the last message, even where that came before `from`.
+    let uids: BTreeSet<u32> = rows.map(|row| row.uid).filter(|uid| *uid >= from).collect();
+    let Some(internet_id) = internet_id else {
+        return Ok(uids.last().copied());
+    };
+    let skipped = uids.len().saturating_sub(MAX_CANDIDATES);
+    let uids: Vec<u32> = uids.into_iter().skip(skipped).collect();
+    let rows = details(connection, &uids).await?.into_iter().rev();
+    let mut known = rows.map(|row| Known::new(row, MessageId("".into()), &[]));
+    let found = known.find(|known| known.uid >= from && known.message.summary.internet_id == internet_id);
+    Ok(found.map(|known| known.uid))
 }
 
 fn unique() -> FsResult<String> {
@@ -209,6 +236,7 @@ fn unique() -> FsResult<String> {
 #[cfg(test)]
 mod tests {
     use portreeve_model::Timestamp;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
     use super::*;
     use crate::mime::{decode, inspect};
@@ -228,6 +256,40 @@ mod tests {
             into.extend_from_slice(&self.0[at..stop]);
             Ok(into)
         }
+    }
+
+    /// A server that answers a search as RFC 9051 has it.
+    #[tokio::test]
+    async fn a_message_is_found_without_a_search() {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        tokio::spawn(async move {
+            let (read, mut write) = tokio::io::split(theirs);
+            let mut lines = BufReader::new(read).lines();
+            write.write_all(b"* OK hello\r\n").await.unwrap();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let (tag, command) = line.split_once(' ').unwrap();
+                let mut text = String::new();
+                if command.starts_with("UID SEARCH") {
+                    text = format!("* ESEARCH (TAG \"{tag}\") UID ALL 8:9\r\n");
+                } else if command.starts_with("UID FETCH") {
+                    for (uid, id) in [(6, "new"), (8, "new"), (9, "other")] {
+                        let header = format!("Message-ID: <{id}@x>\r\n\r\n");
+                        let length = header.len();
+                        text.push_str(&format!(
+                            "* 1 FETCH (UID {uid} RFC822.SIZE 9 BODY[HEADER.FIELDS (X)] {{{length}}}\r\n{header})\r\n"
+                        ));
+                    }
+                }
+                text.push_str(&format!("{tag} OK done\r\n"));
+                write.write_all(text.as_bytes()).await.unwrap();
+            }
+        });
+        let mut connection = Connection::open(Box::new(ours)).await.unwrap();
+        assert_eq!(newest(&mut connection, Some(7), None).await.unwrap(), Some(9));
+        let found = newest(&mut connection, Some(7), Some("new@x")).await.unwrap();
+        assert_eq!(found, Some(8));
+        let none = newest(&mut connection, Some(9), Some("new@x")).await.unwrap();
+        assert_eq!(none, None);
     }
 
     #[tokio::test]
