@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use portreeve_tests::{
-    Curl, Ftps, Portreeve, Record, Sftp,
+    Curl, Ftps, Portreeve, Sftp,
     config::{Config, PASSWORD},
     curl::encode,
     data,
@@ -58,19 +58,6 @@ fn stories(server: &Portreeve, verb: &str) -> Vec<String> {
         .map(|record| record.story())
         .filter(|story| story.contains(verb))
         .collect()
-}
-
-/// The record of an act that was done; it may come a moment after the answer.
-fn record(server: &Portreeve, door: &str, act: &str, path: &str) -> Record {
-    let mut found = None;
-    until(&format!("{door} {act} {path} is recorded"), PATIENCE, || {
-        found = server
-            .audit()
-            .into_iter()
-            .find(|record| record.is(door, act, path));
-        found.is_some()
-    });
-    found.unwrap()
 }
 
 /// The example of the manual that people come from, listed, read and deleted by each door.
@@ -152,7 +139,7 @@ fn three_doors_list_read_and_delete_the_same_mailbox() {
         (&income_file, "income-2024-05-01.csv", &income),
     ] {
         for door in ["sftp", "ftps", "https"] {
-            let read = record(&server, door, "download", file);
+            let read = server.record(door, "download", file);
             assert_eq!(read.mail(), [ADDRESS, report_id, name], "{door}");
             let digest = format!("sha256:{}", Content::from(content.clone()).sha256());
             assert!(
@@ -166,7 +153,7 @@ fn three_doors_list_read_and_delete_the_same_mailbox() {
         ("ftps", &report_file, report_id, "report-may.pdf"),
         ("https", &order_file, order_id, "order.xml"),
     ] {
-        let gone = record(&server, door, "remove-file", file);
+        let gone = server.record(door, "remove-file", file);
         assert_eq!(gone.mail(), [ADDRESS, id, name], "{door}");
         assert!(
             !gone.text("peer").is_empty() && gone.text("user") == "alice",
@@ -213,8 +200,8 @@ fn three_doors_upload_drafts() {
             "{name}"
         );
         let door = name.rsplit_once("by-").unwrap().1.strip_suffix(".bin").unwrap();
-        let up = record(&server, door, "upload", &format!("/exchange/Out/{name}"));
-        let read = record(&server, "https", "download", &format!("/exchange/Out/{name}"));
+        let up = server.record(door, "upload", &format!("/exchange/Out/{name}"));
+        let read = server.record("https", "download", &format!("/exchange/Out/{name}"));
         assert_eq!(up.mail(), read.mail());
         assert_eq!((up.item("mailbox"), up.item("attachment")), (ADDRESS, &*name));
         assert!(up.item("message_id").starts_with('<'), "{up:?}");

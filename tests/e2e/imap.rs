@@ -3,7 +3,7 @@
 use std::fs;
 
 use portreeve_tests::{
-    Curl, Dovecot, Ftps, Portreeve, Record, Sftp, Tokens, config::Config, config::PASSWORD, config::Person,
+    Curl, Dovecot, Ftps, Portreeve, Sftp, Tokens, config::Config, config::PASSWORD, config::Person,
     curl::encode, data, dovecot, process::until, server::PATIENCE,
 };
 use portreeve_tests_microsoft::{ConnectProxy, Content, Standin};
@@ -80,19 +80,6 @@ fn stories(server: &Portreeve, verb: &str) -> Vec<String> {
     let records = server.audit();
     let stories = records.iter().map(|record| record.story());
     stories.filter(|story| story.contains(verb)).collect()
-}
-
-/// The record of an act that was done; it may come a moment after the answer.
-fn record(server: &Portreeve, door: &str, act: &str, path: &str) -> Record {
-    let mut found = None;
-    until(&format!("{door} {act} {path} is recorded"), PATIENCE, || {
-        found = server
-            .audit()
-            .into_iter()
-            .find(|record| record.is(door, act, path));
-        found.is_some()
-    });
-    found.unwrap()
 }
 
 #[test]
@@ -207,7 +194,7 @@ fn three_doors_list_read_delete_and_write_the_same_mailbox() {
         (&income_file, "income-2024-05-01.csv", &income),
     ] {
         for door in ["sftp", "ftps", "https"] {
-            let read = record(&server, door, "download", file);
+            let read = server.record(door, "download", file);
             assert_eq!(read.mail(), ["alice", "<1@example.com>", name], "{door}");
             let digest = format!("sha256:{}", Content::from(content.clone()).sha256());
             assert!(
@@ -221,15 +208,15 @@ fn three_doors_list_read_delete_and_write_the_same_mailbox() {
         ("ftps", &report_file, "<1@example.com>", "report-may.pdf"),
         ("https", &order_file, "<2@example.com>", "order.xml"),
     ] {
-        let gone = record(&server, door, "remove-file", file);
+        let gone = server.record(door, "remove-file", file);
         assert_eq!(gone.mail(), ["alice", id, name], "{door}");
     }
     for door in ["sftp", "ftps", "https"] {
         let (file, name) = (format!("/imap/Drafts/by-{door}.bin"), format!("by-{door}.bin"));
-        let up = record(&server, door, "upload", &file);
+        let up = server.record(door, "upload", &file);
         assert_eq!((up.item("mailbox"), up.item("attachment")), ("alice", &*name));
         assert!(up.item("message_id").starts_with('<'), "{up:?}");
-        assert_eq!(up.mail(), record(&server, "https", "download", &file).mail());
+        assert_eq!(up.mail(), server.record("https", "download", &file).mail());
     }
     let log = server.log();
     assert!(!log.contains("hunter2"), "a password is in the log");

@@ -300,6 +300,20 @@ impl Portreeve {
         audit::read(&path)
     }
 
+    /// The record of an act that was done; it may come a moment after the answer.
+    ///
+    /// # Panics
+    /// If there is none in time.
+    #[must_use]
+    pub fn record(&self, door: &str, act: &str, path: &str) -> Record {
+        let mut found = None;
+        until(&format!("{door} {act} {path} is recorded"), PATIENCE, || {
+            found = self.audit().into_iter().find(|record| record.is(door, act, path));
+            found.is_some()
+        });
+        found.expect("it was found")
+    }
+
     /// Waits until the audit log, from `since` on, tells exactly this story (see [`Record::story`]).
     ///
     /// # Panics
